@@ -1,0 +1,1 @@
+"""Is typed: the commands of `lifesigns`."""

@@ -1,0 +1,145 @@
+"""The values that travel between the rooms.
+
+``Words`` is what an instance says of itself, ``Instance`` one running copy as the store remembers
+it, ``Record`` an agent with all its instances, ``Presence`` what the world is shown of it.
+Times are whole milliseconds of the store's clock. Nothing here knows how a value is packed,
+sent or decided.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+NATIVE_DIALECT = "pulse"
+
+
+class Words(NamedTuple):
+    """What an instance says of itself; immutable, and cheap to make and to compare."""
+
+    status: str | None = None
+    state: str | None = None  # the hint; a status without a state drops it
+    task: str | None = None
+    progress: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    context: Any = None
+    capabilities: tuple[str, ...] | list[str] = ()
+    slots: int = 1
+    progress_ttl_ms: int | None = None
+    busy_until_ms: int | None = None
+    did: str | None = None
+    name: str | None = None
+    group: str | None = None
+    host: str | None = None
+    version: str | None = None
+    dialect: str = NATIVE_DIALECT
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of what an agent may say; all are settings."""
+
+    min_ttl_s: float = 1.0
+    max_ttl_s: float = 86_400.0
+    metadata_bytes: int = 16_384
+    metadata_depth: int = 16
+    word_length: int = 128  # a status, a capability
+    text_length: int = 1_024  # a task, a note, a reason
+    capabilities: int = 64
+    slots: int = 1_000
+    check_agents: int = 1_000
+    message_bytes: int = 65_536
+    check_message_bytes: int = 262_144
+    messages_per_s: float = 50.0
+    burst_s: float = 2.0
+    flood_s: float = 10.0
+    errors: int = 20
+    errors_s: float = 10.0
+    default_ttl_s: float = 30.0
+    hello_timeout_s: float = 5.0
+    pong_timeout_s: float = 20.0
+    outgoing_frame_bytes: int = 524_288
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One running copy of an agent."""
+
+    name: str
+    session: str  # empty: it beats over HTTP and belongs to no node
+    start_ms: int
+    n: int  # news counted per session: fences late and repeated batches
+    rev: int  # how often somebody else than its session wrote its words
+    ttl_ms: int
+    why: str  # the reason to give if its lease lapses; empty: expired
+    pairs: tuple[tuple[int, int], ...]  # (from when, rank)
+    heard_ms: int | None  # set when the lease does not tell it: cut, or gone
+    said_ms: int  # when its newest news came
+    progressed_ms: int
+    worded_ms: int  # since when its own word is what it is
+    words: Words
+    lease_ms: int | None  # None: it holds none
+
+    @property
+    def last_heartbeat_ms(self) -> int:
+        if self.heard_ms is not None or self.lease_ms is None:
+            return self.heard_ms or self.said_ms
+        return self.lease_ms - self.ttl_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An agent as the store remembers it."""
+
+    seq: int
+    at_ms: int
+    rank: int
+    since_ms: int  # since when it has this rank
+    up_ms: int  # when its present or last life began
+    down_ms: int  # when its last life ended; 0: it has never ended
+    why: str
+    text: str
+    last: Instance | None  # the instance that was there last, when none is left
+    instances: tuple[Instance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """What is known of an agent now."""
+
+    id: str
+    uuid: str
+    rank: int
+    state: str
+    words: Words
+    capabilities: tuple[str, ...]
+    slots: int
+    free_slots: int
+    last_heartbeat_ms: int
+    expires_at_ms: int | None
+    held: bool
+    last_progress_ms: int
+    busy_until_ms: int | None
+    online_since_ms: int | None
+    offline_since_ms: int | None
+    reason: str | None
+    reason_text: str | None
+    instances: tuple[tuple[Instance, str], ...]  # with the state of each
+    epoch: str
+    seq: int
+
+    @property
+    def alive(self) -> bool:
+        return self.rank > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The answer to "is this one alive, and how sure is that?"."""
+
+    id: str
+    presence: Presence | None  # None: never seen
+    evidence_age_ms: int | None
+    valid_for_ms: int
+    fresh: bool
+    probed: str | None = None

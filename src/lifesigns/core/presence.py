@@ -1,0 +1,311 @@
+"""The state table, as data, and what follows from it.
+
+A state's rank is its row in the table, counted from below: an agent is as well as its best
+instance, an instance is as bad as its worst condition. Each condition is a pair (from when, rank);
+the store keeps the pairs and takes the best of the worst without knowing a state by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from lifesigns.core.instant import to_text
+from lifesigns.core.model import Check, Instance, Presence, Record, Words
+
+STATES = (
+    "offline",
+    "sleeping",
+    "suspect",
+    "error",
+    "stalled",
+    "degraded",
+    "draining",
+    "busy",
+    "available",
+)
+OFFLINE, SLEEPING, SUSPECT, ERROR, STALLED, DEGRADED, DRAINING, BUSY, AVAILABLE = range(9)
+NONE = 9  # stands for "no record yet" in the table of kinds
+
+HINTS = {state: STATES.index(state) for state in ("available", "busy", "draining", "degraded")} | {
+    "error": ERROR
+}
+
+STATUS_RANKS = {
+    status: rank
+    for rank, statuses in {
+        AVAILABLE: "idle ready available online healthy waiting",
+        BUSY: "thinking learning working busy running active processing",
+        DEGRADED: "degraded",
+        DRAINING: "draining stopping",
+        ERROR: "error failed",
+    }.items()
+    for status in statuses.split()
+}
+
+STALLING = frozenset({BUSY, DEGRADED})  # own words that promise progress
+SERVING = frozenset({DEGRADED, BUSY, AVAILABLE})  # ranks of instances whose slots count
+
+KIND_NAMES = {
+    "o": "online",
+    "f": "offline",
+    "s": "suspect",
+    "t": "stalled",
+    "r": "recovered",
+    "u": "updated",
+    "g": "forgotten",
+}
+
+
+def kind(old: int, new: int) -> str:
+    """Name the change from one rank to another by its letter; ``=`` is none."""
+    down = (OFFLINE, SLEEPING)
+    if old == new:
+        return "="
+    if old == NONE or old in down:
+        return "u" if new in down else "o"
+    if new in down:
+        return "f"
+    if new == SUSPECT:
+        return "s"
+    if new == STALLED:
+        return "t"
+    return "r" if old in (SUSPECT, STALLED) else "u"
+
+
+KINDS = "".join(kind(old, new) for old in range(10) for new in range(10))
+
+
+def own_rank(words: Words) -> int:
+    """Rank the agent's own word: its hint, else its status, else whether it has a task."""
+    if words.state is not None:
+        return HINTS[words.state]
+    if words.status is not None:
+        rank = STATUS_RANKS.get(words.status.lower())
+        if rank is not None:
+            return rank
+    return AVAILABLE if words.task is None else BUSY
+
+
+def stalls_at_ms(words: Words, own: int, progressed_ms: int, worded_ms: int) -> int | None:
+    """Say when an instance stalls if nothing more is heard of its progress."""
+    if words.progress_ttl_ms is None or own not in STALLING:
+        return None
+    return max(progressed_ms, worded_ms, words.busy_until_ms or 0) + words.progress_ttl_ms
+
+
+def instance_rank(pairs: Iterable[tuple[int, int]], now_ms: int) -> int:
+    """Take the worst condition whose time has come."""
+    return min((rank for since, rank in pairs if since <= now_ms), default=AVAILABLE)
+
+
+@lru_cache(maxsize=65_536)
+def agent_uuid(project: str, agent: str) -> str:
+    """Give an agent the UUID that every hub derives alike; its own id if that is one."""
+    if len(agent) == 36:
+        try:
+            return str(UUID(agent))
+        except ValueError:
+            pass  # 36 characters that are no UUID: an id like every other
+    return str(uuid5(NAMESPACE_URL, f"lifesigns:{project}/{agent}"))
+
+
+def present(
+    project: str,
+    agent: str,
+    record: Record,
+    *,
+    epoch: str,
+    now_ms: int,
+    held: bool = False,
+) -> Presence:
+    """Derive what the world is shown of an agent."""
+    ranked = [(instance_rank(i.pairs, now_ms), i) for i in record.instances]
+    if ranked:
+        _, shown = max(ranked, key=lambda each: (each[0], each[1].said_ms))
+    else:
+        assert record.last is not None, "a record keeps its last instance when none is left"
+        shown = record.last
+    words = shown.words
+    speakers = record.instances or (shown,)
+    slots = sum(i.words.slots for rank, i in ranked if rank in SERVING)
+    alive = record.rank > SLEEPING
+    leases = [i.lease_ms for i in record.instances if i.lease_ms is not None]
+    expires_at_ms = max(leases, default=None)
+    busy_until = max((i.words.busy_until_ms or 0 for i in speakers), default=0)
+    return Presence(
+        id=agent,
+        uuid=agent_uuid(project, agent),
+        rank=record.rank,
+        state=STATES[record.rank],
+        words=words,
+        capabilities=_union(speakers),
+        slots=slots,
+        free_slots=slots if _claimable(record.rank, slots, record.instances) else 0,
+        last_heartbeat_ms=max(i.last_heartbeat_ms for i in speakers),
+        expires_at_ms=expires_at_ms,
+        held=held and alive and expires_at_ms is not None and expires_at_ms <= now_ms,
+        last_progress_ms=max(i.progressed_ms for i in speakers),
+        busy_until_ms=busy_until or None,
+        online_since_ms=record.up_ms if alive else None,
+        offline_since_ms=None if alive else record.down_ms,
+        reason=None if alive else (record.why or None),
+        reason_text=None if alive else (record.text or None),
+        instances=tuple((i, STATES[rank]) for rank, i in ranked),
+        epoch=epoch,
+        seq=record.seq,
+    )
+
+
+def _union(speakers: Iterable[Instance]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(c for i in speakers for c in i.words.capabilities))
+
+
+def _claimable(rank: int, slots: int, instances: Iterable[Instance]) -> bool:
+    if rank == AVAILABLE:
+        return True
+    return rank == BUSY and slots > 1 and not any(i.words.state == "busy" for i in instances)
+
+
+def full(presence: Presence, *, expand: bool = False) -> dict[str, Any]:
+    """Spell out a presence as every native answer and frame shows it."""
+    words = presence.words
+    return {
+        "id": presence.id,
+        "agent_id": presence.id,
+        "uuid": presence.uuid,
+        "name": words.name,
+        "alive": presence.alive,
+        "state": presence.state,
+        "status": words.status,
+        "task": words.task,
+        "progress": words.progress,
+        "context": words.context,
+        "metadata": words.metadata,
+        "capabilities": list(presence.capabilities),
+        "slots": presence.slots,
+        "claims": 0,
+        "free_slots": presence.free_slots,
+        "did": words.did,
+        "group": words.group,
+        "host": words.host,
+        "version": words.version,
+        "dialect": words.dialect,
+        "override": None,
+        "last_heartbeat": to_text(presence.last_heartbeat_ms),
+        "expires_at": _text(presence.expires_at_ms),
+        "held": presence.held,
+        "last_progress": to_text(presence.last_progress_ms),
+        "busy_until": _text(presence.busy_until_ms),
+        "next_active_at": None,
+        "online_since": _text(presence.online_since_ms),
+        "offline_since": _text(presence.offline_since_ms),
+        "reason": presence.reason,
+        "reason_text": presence.reason_text,
+        "instances": _expanded(presence) if expand else len(presence.instances),
+        "instance_states": _tally(state for _, state in presence.instances),
+        "epoch": presence.epoch,
+        "seq": presence.seq,
+    }
+
+
+def lite(presence: Presence) -> dict[str, Any]:
+    """Spell out the few fields that a long list needs."""
+    words = presence.words
+    return {
+        "id": presence.id,
+        "name": words.name,
+        "state": presence.state,
+        "status": words.status,
+        "dialect": words.dialect,
+        "group": words.group,
+        "capabilities": list(presence.capabilities),
+        "alive": presence.alive,
+        "epoch": presence.epoch,
+        "seq": presence.seq,
+    }
+
+
+def counts(presences: Iterable[Presence]) -> dict[str, Any]:
+    """Count the states, and name no agent."""
+    tally = _tally(p.state for p in presences)
+    return {"counts": tally, "total": sum(tally.values())}
+
+
+DETAILS = {"full": full, "lite": lite}
+
+
+def checked(check: Check, detail: str = "full") -> dict[str, Any]:
+    """Spell out one entry of ``checked``; an agent never seen is offline and not known."""
+    shown: dict[str, Any]
+    if check.presence is None:
+        shown = {"id": check.id, "alive": False, "state": STATES[OFFLINE], "known": False}
+    else:
+        shown = DETAILS[detail](check.presence)
+        shown["known"] = True
+    shown["evidence_age_ms"] = check.evidence_age_ms
+    shown["valid_for_ms"] = check.valid_for_ms
+    shown["fresh"] = check.fresh
+    if check.probed is not None:
+        shown["probed"] = check.probed
+    return shown
+
+
+def judge(agent: str, presence: Presence | None, *, now_ms: int, within_ms: float | None) -> Check:
+    """Say how old the evidence for a presence is, and how long it can be relied on."""
+    if presence is None:
+        return Check(agent, None, None, 0, within_ms is None)
+    age_ms = max(0, now_ms - presence.last_heartbeat_ms)
+    valid_ms = max(0, (presence.expires_at_ms or 0) - now_ms) if presence.alive else 0
+    return Check(agent, presence, age_ms, valid_ms, within_ms is None or age_ms <= within_ms)
+
+
+def _expanded(presence: Presence) -> list[dict[str, Any]]:
+    return [
+        {
+            "instance": i.name,
+            "state": state,
+            "status": i.words.status,
+            "task": i.words.task,
+            "progress": i.words.progress,
+            "metadata": i.words.metadata,
+            "capabilities": list(i.words.capabilities),
+            "slots": i.words.slots,
+            "host": i.words.host,
+            "version": i.words.version,
+            "ttl": i.ttl_ms / 1000,
+            "last_heartbeat": to_text(i.last_heartbeat_ms),
+            "expires_at": _text(i.lease_ms),
+            "last_progress": to_text(i.progressed_ms),
+            "started_at": to_text(i.start_ms),
+        }
+        for i, state in presence.instances
+    ]
+
+
+def _tally(states: Iterable[str]) -> dict[str, int]:
+    tally: dict[str, int] = {}
+    for state in states:
+        tally[state] = tally.get(state, 0) + 1
+    return tally
+
+
+def _text(ms: int | None) -> str | None:
+    return None if ms is None else to_text(ms)
+
+
+def merge(words: Words, changes: Mapping[str, Any]) -> Words:
+    """Apply what a beat says: absent is unchanged, and a status without a state drops the hint."""
+    merged = words._replace(**changes)
+    if "status" in changes and "state" not in changes and merged.state is not None:
+        merged = merged._replace(state=None)
+    return merged
+
+
+def is_progress(words: Words, changes: Mapping[str, Any]) -> bool:
+    """Tell whether a beat shows that the agent gets anywhere."""
+    if changes.get("progress") is not None:
+        return True
+    return "task" in changes and changes["task"] != words.task

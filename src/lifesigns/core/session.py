@@ -1,0 +1,365 @@
+"""One WebSocket conversation, both sides, without I/O.
+
+Whole messages come in by ``receive``, which answers the one event that the shell must act on;
+what is to be written is queued and fetched by ``messages_to_send``; ``closing`` says that the
+socket is to end, and how. Time is an argument: ``deadline`` says when to call ``tick``.
+Nothing here knows of frames, sockets, keys or the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lifesigns.core import field
+from lifesigns.core.codec import Codec
+from lifesigns.core.errors import (
+    AlreadyGreeted,
+    BadValue,
+    HelloFirst,
+    HelloTimeout,
+    LifesignsError,
+    ProtocolViolation,
+    RateLimited,
+    TooLarge,
+    UnknownType,
+)
+from lifesigns.core.model import Limits
+
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+
+GREETING, OPEN, CLOSED = "greeting", "open", "closed"
+
+NORMAL, WRONG_OPCODE, TOO_LONG = 1000, 1003, 1009
+RECONNECTABLE = frozenset({1001, 1006, 1011, 1012, 1013, 4008, 4029})
+
+SHORTEST_SILENCE_S = 0.5
+LONGEST_SILENCE_S = 60.0
+
+# A beat without news in the spellings of common libraries: known by its bytes, so that the
+# message that makes up nearly all traffic need not be decoded.
+PLAIN_BEATS: Final = frozenset({b'{"type":"beat"}', b'{"type": "beat"}', b"\x81\xa4type\xa4beat"})
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    ref: str | int | None
+    agent: str | None
+    instance: str | None
+    ttl_ms: int
+    said: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    ref: str | int | None
+    ttl_ms: int | None
+    said: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    ref: str | int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAsked:
+    ref: str | int | None
+    agents: list[str]
+    within_ms: float | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class PingAsked:
+    ref: str | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """The peer lives; it says nothing else."""
+
+
+SIGN: Final = Sign()
+
+Event = Hello | Beat | Bye | CheckAsked | PingAsked | Sign
+
+
+def reconnects(close_code: int) -> bool:
+    """Tell whether a client comes back after a socket that ended so."""
+    return close_code in RECONNECTABLE
+
+
+class ServerSession:
+    """The hub's side of a conversation."""
+
+    __slots__ = (
+        "_allowance_s",
+        "_errors",
+        "_flooded_since",
+        "_limits",
+        "_out",
+        "_pinged",
+        "_silence_s",
+        "closing",
+        "codec",
+        "greeted",
+        "heard",
+        "phase",
+    )
+
+    def __init__(self, codec: Codec, limits: Limits, now: float) -> None:
+        self.codec = codec
+        self._limits = limits
+        self._out: list[bytes] | None = None  # made when there is something to say
+        # The moment up to which the messages so far have used the allowed rate.
+        self._allowance_s = now
+        self._flooded_since: float | None = None
+        self._errors: list[float] | None = None  # when the last ones came; most make none
+        self._silence_s = limits.default_ttl_s / 2
+        self._pinged: float | None = None  # since when an answer to our ping is awaited
+        self.phase = GREETING
+        self.greeted = now  # since when it is open; before, since when a hello is awaited
+        self.heard = now  # when the last frame came
+        self.closing: tuple[int, str] | None = None
+
+    # What comes from the peer.
+
+    def receive(self, opcode: int, payload: bytes, now: float, clock_ms: float) -> Event | None:
+        """Take one whole frame; ``clock_ms`` is what to add to ``now`` for the store's time."""
+        self.heard = now
+        self._pinged = None
+        if self.closing is not None:
+            return None
+        if opcode >= CLOSE:
+            return SIGN if self.phase is OPEN else None
+        if opcode != (BINARY if self.codec.binary else TEXT):
+            self.close(WRONG_OPCODE, "wrong opcode for the codec")
+            return None
+        if not self._within_rate(now):
+            return SIGN if self.phase is OPEN and self.closing is None else None
+        if self.phase is OPEN and payload in PLAIN_BEATS:
+            return SIGN
+        ref: str | int | None = None
+        try:
+            message = self.codec.decode(payload)
+            if len(payload) > self._limits.message_bytes and message.get("type") != "check":
+                raise TooLarge(f"A message has at most {self._limits.message_bytes} bytes.")
+            ref = field.ref_of(message)
+            return self._read(message, ref, int(now * 1000 + clock_ms))
+        except LifesignsError as error:
+            self._refuse(error, ref, now)
+            return SIGN if self.phase is OPEN and self.closing is None else None
+
+    def _read(self, message: dict[str, Any], ref: str | int | None, now_ms: int) -> Event:
+        name = message.get("type")
+        if self.phase is GREETING:
+            if name != "hello":
+                raise HelloFirst("The first message is a hello.")
+            return self._read_hello(message, ref, now_ms)
+        if name == "beat":
+            limits = self._limits
+            return Beat(
+                ref, field.ttl_ms(message, limits), field.describing(message, limits, now_ms)
+            )
+        if name == "ping":
+            return PingAsked(ref)
+        if name == "check":
+            return self._read_check(message, ref)
+        if name == "bye":
+            return Bye(ref, field.reason_of(message, self._limits))
+        if name == "hello":
+            raise AlreadyGreeted("This socket has said hello before.")
+        if not isinstance(name, str):
+            raise BadValue("A message has a type, which is a text.", field="type")
+        raise UnknownType(f"No message is of the type {name[:64]!r}.", field="type")
+
+    def _read_hello(self, message: dict[str, Any], ref: str | int | None, now_ms: int) -> Hello:
+        limits = self._limits
+        ttl_ms = field.ttl_ms(message, limits) or round(limits.default_ttl_s * 1000)
+        return Hello(
+            ref=ref,
+            agent=field.agent_of(message),
+            instance=field.instance_of(message),
+            ttl_ms=ttl_ms,
+            said=field.describing(message, limits, now_ms),
+        )
+
+    def _read_check(self, message: dict[str, Any], ref: str | int | None) -> CheckAsked:
+        return CheckAsked(
+            ref=ref,
+            agents=field.agents_of(message, self._limits),
+            within_ms=field.number_of(message, "within", 0, 1e12),
+            detail=field.choice_of(message, "detail", ("full", "lite")),
+        )
+
+    def _within_rate(self, now: float) -> bool:
+        limits = self._limits
+        allowance = self._allowance_s
+        if allowance <= now:
+            allowance = now
+            self._flooded_since = None
+        ahead_s = allowance - now
+        if ahead_s < limits.burst_s:
+            self._allowance_s = allowance + 1 / limits.messages_per_s
+            if ahead_s < limits.burst_s / 2:
+                self._flooded_since = None
+            return True
+        if self._flooded_since is None:
+            self._flooded_since = now
+        error = RateLimited(
+            f"At most {limits.messages_per_s:g} messages a second.", retry_after_s=1.0
+        )
+        self.send_error(error, None)
+        if now - self._flooded_since >= limits.flood_s:
+            self.fail(error)
+        return False
+
+    def _refuse(self, error: LifesignsError, ref: str | int | None, now: float) -> None:
+        if error.close_code in (1007, TOO_LONG):
+            self.close(error.close_code, error.code)
+            return
+        self.send_error(error, ref)
+        if self.phase is GREETING and error.field is None:
+            # Not a hello at all; one with a bad field may be said again.
+            self.fail(ProtocolViolation("The first message is a hello."))
+            return
+        recent = [at for at in self._errors or () if at > now - self._limits.errors_s]
+        self._errors = [*recent, now]
+        if len(self._errors) >= self._limits.errors:
+            self.fail(ProtocolViolation("Too many errors."))
+
+    # What goes to the peer.
+
+    def open(self, ttl_ms: int | None, now: float) -> None:
+        """The hello is accepted; ``ttl_ms`` None for an observer."""
+        self.phase = OPEN
+        self.greeted = now
+        self.set_ttl(ttl_ms or round(self._limits.default_ttl_s * 1000))
+
+    def set_ttl(self, ttl_ms: int) -> None:
+        """Alter how long the peer may be silent before it is pinged."""
+        self._silence_s = min(max(ttl_ms / 2000, SHORTEST_SILENCE_S), LONGEST_SILENCE_S)
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Queue a message."""
+        if self.closing is not None:
+            return
+        payload = self.codec.encode(message)
+        if self._out is None:
+            self._out = [payload]
+        else:
+            self._out.append(payload)
+
+    def send_error(self, error: LifesignsError, ref: str | int | None) -> None:
+        """Queue a refusal; the conversation goes on."""
+        message = {"type": "error", "ref": ref, "code": error.code, "message": error.message}
+        if error.field is not None:
+            message["field"] = error.field
+        self.send({key: value for key, value in message.items() if value is not None})
+
+    def fail(self, error: LifesignsError) -> None:
+        """End the conversation because of an error."""
+        self.close(error.close_code, error.code)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """End the conversation; what was queued before is still sent."""
+        if self.closing is None:
+            self.closing = (code, reason)
+            self.phase = CLOSED
+
+    @property
+    def speaks(self) -> bool:
+        """Whether there is anything to write, or the socket is to end."""
+        return self._out is not None or self.closing is not None
+
+    def messages_to_send(self) -> list[bytes]:
+        """Fetch what is to be written now."""
+        out, self._out = self._out, None
+        return out or []
+
+    # Time.
+
+    def deadline(self) -> float:
+        """Say when ``tick`` must be called next; frames in between only make it later."""
+        if self.phase is GREETING:
+            return self.greeted + self._limits.hello_timeout_s
+        if self._pinged is not None:
+            return self._pinged + self._limits.pong_timeout_s
+        return self.heard + self._silence_s
+
+    def tick(self, now: float) -> str | None:
+        """Look at the clock: ``"ping"`` asks for one, ``"broken"`` gives the peer up."""
+        if self.closing is not None or now < self.deadline():
+            return None
+        if self.phase is GREETING:
+            self.fail(HelloTimeout("No hello came in time."))
+            return None
+        if self._pinged is None:
+            self._pinged = now
+            return "ping"
+        return "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message of the hub, as its client sees it."""
+
+    type: str
+    ref: str | int | None
+    body: Mapping[str, Any]
+
+
+class ClientSession:
+    """The agent's side of a conversation: says hello, beats when it is time, pairs answers."""
+
+    __slots__ = ("_beat_every_s", "_codec", "_next_ref", "_out", "_said", "welcome")
+
+    def __init__(self, codec: Codec, hello: Mapping[str, Any], now: float) -> None:
+        self._codec = codec
+        self._out: list[bytes] = []
+        self._next_ref = 0
+        self._beat_every_s: float | None = None  # known from the welcome
+        self._said = now
+        self.welcome: Mapping[str, Any] | None = None
+        self._queue({"type": "hello", **hello})
+
+    def receive(self, payload: bytes, now: float) -> Received:
+        """Take one message of the hub."""
+        body = self._codec.decode(payload)
+        if body.get("type") == "welcome":
+            self.welcome = body
+            if body.get("agent") is not None:
+                self._beat_every_s = float(body["beat_every"])
+                self._said = now
+        return Received(str(body.get("type")), body.get("ref"), body)
+
+    def send(self, type_: str, now: float, *, ref: bool = False, **fields: Any) -> int | None:
+        """Queue a message; with ``ref`` the hub answers, under the number returned."""
+        message: dict[str, Any] = {"type": type_, **fields}
+        if ref:
+            self._next_ref += 1
+            message["ref"] = self._next_ref
+        self._said = now
+        self._queue(message)
+        return self._next_ref if ref else None
+
+    def deadline(self) -> float | None:
+        """Say when the next beat is due; None before the welcome, and for an observer."""
+        return None if self._beat_every_s is None else self._said + self._beat_every_s
+
+    def tick(self, now: float) -> None:
+        """Beat if it is time."""
+        due = self.deadline()
+        if due is not None and now >= due:
+            self.send("beat", now)
+
+    def messages_to_send(self) -> list[bytes]:
+        """Fetch what is to be written now."""
+        out, self._out = self._out, []
+        return out
+
+    def _queue(self, message: Mapping[str, Any]) -> None:
+        self._out.append(self._codec.encode(message))

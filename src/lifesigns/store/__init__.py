@@ -1,0 +1,1 @@
+"""Remembers: the state of every agent, in Redis or Valkey and nowhere else."""

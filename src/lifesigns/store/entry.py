@@ -1,0 +1,65 @@
+"""One act on one agent on its way to the store, as ``lua/beat.lua`` wants it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from lifesigns.core.errors import LifesignsError
+
+WRITTEN, OLDER, NOT_HERE, STORED_BEFORE, ALTERED = range(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the store confirmed."""
+
+    seq: int
+    epoch: str
+    expires_at_ms: int
+
+
+class Answer(NamedTuple):
+    """What the script said of one act."""
+
+    code: int
+    seq: int
+    record: bytes
+    epoch: str
+    store_ms: int
+    sent_at: float
+
+
+class Entry(ABC):
+    """Whatever may stand in a lane."""
+
+    __slots__ = ("at",)
+
+    def __init__(self, at: float) -> None:
+        self.at = at  # when its cause arrived: ages count from here
+
+    def stale(self, now: float) -> bool:
+        """Tell whether it has waited for so long that nobody needs it any more."""
+        return False
+
+    @abstractmethod
+    def row(self, now: float) -> list[Any]:
+        """Lay the act out for the script; called anew whenever it is sent."""
+
+    @abstractmethod
+    def landed(self, answer: Answer) -> None:
+        """The store has judged it."""
+
+    @abstractmethod
+    def failed(self, error: LifesignsError) -> None:
+        """The store refused it, and would again."""
+
+    @abstractmethod
+    def adrift(self) -> bool:
+        """The link broke under way, so that it arrived or did not; answer whether to repeat it."""
+
+
+def elapsed_ms(since: float, now: float) -> int:
+    """Tell an age in whole milliseconds, never below zero."""
+    return max(0, round((now - since) * 1000))

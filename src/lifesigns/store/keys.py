@@ -1,0 +1,74 @@
+"""Every name of a Redis key or channel that holds presence.
+
+A partition's names carry its tag in braces, so that a cluster keeps them in one place and one
+script may touch them all. Channels carry the number of the database, because Redis publishes
+across databases.
+"""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+from functools import lru_cache
+
+# Tags that fall evenly on 3 and on 8 primaries: one in each sixteenth of a cluster's slots.
+TAGS = (10, 3, 61, 43, 11, 2, 60, 42, 12, 1, 63, 41, 13, 0, 62, 40)
+PARTITIONS = len(TAGS)
+
+# No id and no instance holds it: it divides the parts of a member.
+SEPARATOR = "\x1f"
+
+NODES = "ls:nodes"
+NODE_COUNTER = "ls:nodecount"
+STORE = "ls:store"
+
+
+def slot(text: str) -> int:
+    """Hash as Redis Cluster does."""
+    return crc_hqx(text.encode(), 0)
+
+
+def partition(project: str, agent: str, spread: int) -> int:
+    """Say where an agent lives: its project is in one partition, or over all."""
+    text = project if spread == 1 else f"{project}/{agent}"
+    return slot(text) % PARTITIONS
+
+
+def due(number: int) -> str:
+    """ZSET project -> a lower bound of the next thing to sweep."""
+    return f"ls:{{{TAGS[number]}}}:due"
+
+
+def part(number: int) -> str:
+    """HASH: the service's last tick, the server it ran on, the last gap."""
+    return f"ls:{{{TAGS[number]}}}:part"
+
+
+@lru_cache(maxsize=4096)
+def lane(project: str, number: int) -> tuple[str, ...]:
+    """Name the keys of a project in a partition, in the order that all scripts expect."""
+    tag = f"ls:{{{TAGS[number]}}}"
+    return (
+        f"{tag}:meta:{project}",  # HASH epoch, run, seq, last, one count a rank
+        f"{tag}:agents:{project}",  # HASH agent -> packed record
+        f"{tag}:live:{project}",  # ZSET agent, instance, session -> end of the lease
+        f"{tag}:log:{project}",  # STREAM <ms>-<seq> -> change
+        f"{tag}:due",
+        f"{tag}:turn:{project}",  # ZSET agent -> when its state alters by itself
+        f"{tag}:gone:{project}",  # ZSET offline agent -> when it is forgotten
+        f"{tag}:part",
+    )
+
+
+def channel(project: str, number: int, database: int) -> str:
+    """Name the channel on which a partition's changes are published."""
+    return f"ls:{{{TAGS[number]}}}:ch:{database}:{project}"
+
+
+def inbox(database: int, node: str = "") -> str:
+    """Name a hub's inbox; without a node, the part that all have in common."""
+    return f"ls:node:{database}:{node}"
+
+
+def member(agent: str, instance: str, session: str) -> str:
+    """Name a lease; an old session's lease is another one, so that its renewals miss."""
+    return f"{agent}{SEPARATOR}{instance}{SEPARATOR}{session}"

@@ -1,0 +1,131 @@
+"""Leases that this hub holds, and the lanes in which their beats wait.
+
+A lease is one session of an instance, from the hello until the socket ends. There is one for each
+connected agent, so every byte of it counts: its words are kept packed. A lane is the place of one
+project in one partition: what stands in it goes to the store in one call.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgpack
+
+from lifesigns.core.model import Words
+from lifesigns.core.presence import KINDS, own_rank, stalls_at_ms
+from lifesigns.store import keys
+from lifesigns.store.entry import Entry
+from lifesigns.store.record import pack_words, unpack_words
+
+
+class Holder(Protocol):
+    """Who has the socket."""
+
+    def fenced(self) -> None:
+        """A newer session has the instance; this one may change nothing any more."""
+
+    def removed(self) -> None:
+        """Somebody else ended the instance."""
+
+
+class Lease:
+    """What a hub knows of a session that it holds."""
+
+    __slots__ = (
+        "agent",
+        "beat_at",
+        "blob",
+        "ended",
+        "ends_ms",
+        "epoch",
+        "holder",
+        "instance",
+        "lane",
+        "member",
+        "n",
+        "opened_at",
+        "own",
+        "progressed_at",
+        "renewing",
+        "rev",
+        "seq",
+        "session",
+        "stalls_at",
+        "ttl_ms",
+        "worded_at",
+    )
+
+    def __init__(
+        self,
+        lane: Lane,
+        agent: str,
+        instance: str,
+        session: str,
+        member: bytes,
+        ttl_ms: int,
+        holder: Holder,
+        now: float,
+    ) -> None:
+        self.lane = lane
+        self.agent = agent
+        self.instance = instance
+        self.session = session
+        self.member = member
+        self.ttl_ms = ttl_ms
+        self.holder = holder
+        self.opened_at = now  # its age orders sessions: an older hello never wins
+        self.beat_at = now
+        self.progressed_at = now
+        self.worded_at = now
+        self.stalls_at: float | None = None
+        self.own = -1
+        self.blob = b""
+        self.n = 0  # news sent so far; refuses late and repeated batches
+        self.rev: int = 0  # writes of others to its words; -1: there was one, unknown which
+        self.ends_ms: float = 0.0  # the end of its lease as stored, in the store's time
+        self.renewing = False  # a renewal waits to be sent
+        self.ended = False
+        self.seq = 0  # of the last change that the store confirmed
+        self.epoch = ""
+
+    def words(self) -> Words:
+        """Unpack what it last said."""
+        return unpack_words(self.blob)
+
+    def speak(self, words: Words, now: float, clock_ms: float, *, progress: bool) -> bool:
+        """Take new words; tell whether they differ from the ones before."""
+        blob = pack_words(words)
+        own = own_rank(words)
+        if own != self.own:
+            self.worded_at = now
+        if progress:
+            self.progressed_at = now
+        differs = blob != self.blob
+        self.own, self.blob = own, blob
+        due_ms = stalls_at_ms(
+            words,
+            own,
+            int(self.progressed_at * 1000 + clock_ms),
+            int(self.worded_at * 1000 + clock_ms),
+        )
+        self.stalls_at = None if due_ms is None else (due_ms - clock_ms) / 1000
+        return differs
+
+
+class Lane:
+    """The place of one project in one partition."""
+
+    __slots__ = ("entries", "folded", "keys", "number", "project", "tail", "urgent")
+
+    def __init__(
+        self, project: str, number: int, database: int, history_ms: int, retention_ms: int
+    ) -> None:
+        self.project = project
+        self.number = number
+        self.keys = tuple(key.encode() for key in keys.lane(project, number))
+        rules = msgpack.packb([KINDS, history_ms, retention_ms, keys.inbox(database)])
+        channel = keys.channel(project, number, database).encode()
+        self.tail = (rules, channel, project.encode())  # what every script call carries
+        self.entries: list[Entry] = []
+        self.folded: list[Lease] = []  # renewals that can wait
+        self.urgent: list[Lease] = []  # renewals of leases that end soon

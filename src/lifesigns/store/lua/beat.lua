@@ -1,0 +1,175 @@
+-- Applies, in their order, what instances said. Batch = list of
+--   {'w', agent, inst, session, age, n, rev, ttl, started, expect, pairs, progressed, worded, blob, want}
+--        words. started: age of the session's hello if this is one, else -1. expect: the record's
+--        seq on which an HTTP beat was judged, else -1. Times are ages; pairs count from arrival,
+--        0 is ever. progressed, worded: -1 keeps what is stored. want: answer the record.
+--   {'l', agent, inst, session, age, why, text, fence}
+--        it leaves. An empty inst is all of them, an empty session whichever has it.
+--        fence: sessions that began before now may not come back.
+--   {'m', agent, inst, session, rank, why, ms}
+--        a condition from outside, such as a broken socket, that cuts the lease.
+-- Answers {now, epoch, {code, seq, record or ''} ...} flat; codes: 0 done, 1 an older session,
+-- 2 not the session here, 3 stored before, 4 altered meanwhile (with the record).
+local batch = cmsgpack.unpack(ARGV[5])
+local names, add, grow, cut, drop, due = {}, {}, {}, {}, {}, nil
+for i, entry in ipairs(batch) do names[i] = entry[2] end
+load(names)
+
+local function lower(t)
+  if t and (not due or t < due) then due = t end
+end
+
+local function lease(member, ends) -- of several in one batch the last counts
+  add[member], drop[member] = ends, nil
+  lower(ends)
+end
+
+local function unlease(name, inst)
+  local member = name .. SEP .. inst[NAME] .. SEP .. inst[SESSION]
+  add[member], grow[member], cut[member], drop[member] = nil, nil, nil, true
+end
+
+local function tell(name, inst, what)
+  if inst[SESSION] ~= '' then
+    inbox[#inbox + 1] = {string.sub(inst[SESSION], 1, 2), {what, ARGV[4], name, inst[NAME], inst[SESSION]}}
+  end
+end
+
+local function fenced(rec, inst, start)
+  for _, fence in ipairs(rec[FENCES]) do
+    if (fence[1] == '' or fence[1] == inst) and start <= fence[2] then return true end
+  end
+end
+
+local function write(entry)
+  local _, name, inst, session, age, n, rev, ttl, started, expect, stairs, progressed, worded, blob = unpack(entry)
+  local rec = recs[name]
+  local cur = find(rec, inst)
+  local heard = now - age
+  local hello, http = started >= 0, expect >= 0
+  local start = hello and now - started or heard
+  local same = cur and cur[SESSION] == session
+  if hello then
+    if fenced(rec, inst, start) or (cur and not same and start < cur[START]) then return 1 end
+    if same and n <= cur[N] then return 3 end
+  elseif http then
+    if rec[SEQ] ~= expect then return 4 end
+  else
+    if not same then return 2 end
+    if n <= cur[N] then return 3 end
+    if rev ~= cur[REV] then return 4 end
+  end
+  local pairs_ = {}
+  for k = 1, #stairs, 2 do
+    pairs_[k] = stairs[k] == 0 and 0 or heard + stairs[k]
+    pairs_[k + 1] = stairs[k + 1]
+  end
+  local news = not cur or cur[BLOB] ~= blob
+  local x
+  if cur and (http or same) then
+    x = cur
+  else
+    if cur then unlease(name, cur); tell(name, cur, 'superseded') end
+    x = {inst, session, start, 0, 0, ttl, '', {}, false, 0, 0, 0, ''}
+    if cur then
+      local _, index = find(rec, inst)
+      rec[INSTS][index] = x
+    else
+      table.insert(rec[INSTS], x)
+    end
+  end
+  local foreign = http and x[SESSION] ~= ''
+  if foreign then
+    x[REV] = x[REV] + 1
+    tell(name, x, 'altered')
+  else
+    x[N], x[TTL], x[REASON], x[HEARD] = n, ttl, '', false
+  end
+  x[PAIRS], x[BLOB] = pairs_, blob
+  if news then x[SAID] = heard - x[START] end
+  if progressed >= 0 then x[PROGRESSED] = heard - progressed - x[START] end
+  if worded >= 0 then x[WORDED] = heard - worded - x[START] end
+  rec[LAST] = false
+  local member = name .. SEP .. inst .. SEP .. x[SESSION]
+  if foreign then
+    grow[member] = heard + ttl
+    lower(settle(name, news))
+  else
+    lease(member, heard + ttl)
+    lower(settle(name, news))
+  end
+  return 0
+end
+
+local function leave(entry)
+  local _, name, inst, session, age, why, text, fence = unpack(entry)
+  local rec = recs[name]
+  local found = false
+  for i = #rec[INSTS], 1, -1 do
+    local x = rec[INSTS][i]
+    if (inst == '' or x[NAME] == inst) and (session == '' or x[SESSION] == session) then
+      found = true
+      unlease(name, x)
+      if session == '' then tell(name, x, 'left') end
+      remove(name, i, now - age)
+    end
+  end
+  if fence == 1 and rec[RANK] ~= NONE then
+    local kept = {}
+    for _, f in ipairs(rec[FENCES]) do
+      if inst ~= '' and f[1] ~= inst and now - f[2] < 86400000 then kept[#kept + 1] = f end
+    end
+    kept[#kept + 1] = {inst, now}
+    rec[FENCES], dirty[name] = kept, true
+  end
+  if not found then return 2 end
+  lower(settle(name, true, why, text))
+  return 0
+end
+
+local function mark(entry)
+  local _, name, inst, session, rank, why, ms = unpack(entry)
+  local x = find(recs[name], inst)
+  if not x or x[SESSION] ~= session then return 2 end
+  local member = name .. SEP .. inst .. SEP .. session
+  local stairs = x[PAIRS]
+  stairs[#stairs + 1], stairs[#stairs + 2] = 0, rank
+  x[REASON] = why
+  local score = add[member] or tonumber(redis.call('ZSCORE', KEYS[3], member) or now)
+  x[HEARD] = x[HEARD] or score - x[TTL] - x[START]
+  if add[member] then add[member] = math.min(add[member], now + ms) else cut[member] = now + ms end
+  lower(now + ms)
+  lower(settle(name, false))
+  return 0
+end
+
+local acts = {w = write, l = leave, m = mark}
+local answers = {now, epoch}
+for i, entry in ipairs(batch) do
+  local code = acts[entry[1]](entry)
+  local rec = recs[entry[2]]
+  local k = i * 3
+  answers[k], answers[k + 1], answers[k + 2] = code, rec[SEQ], ''
+  if code == 4 or entry[15] == 1 then
+    if rec[RANK] ~= NONE then answers[k + 2] = cmsgpack.pack(rec) end
+  end
+end
+for name in pairs(dirty) do
+  if recs[name][RANK] == NONE then dirty[name], turn[name] = nil, nil end
+end
+
+local function zadd(scores, how)
+  local z = {}
+  for m, t in pairs(scores) do z[#z + 1] = string.format('%d', t); z[#z + 1] = m end
+  if #z == 0 then return end
+  if how then redis.call('ZADD', KEYS[3], 'XX', how, unpack(z)) else redis.call('ZADD', KEYS[3], unpack(z)) end
+end
+local z = {}
+for m in pairs(drop) do z[#z + 1] = m end
+if #z > 0 then redis.call('ZREM', KEYS[3], unpack(z)) end
+zadd(add)
+zadd(grow, 'GT')
+zadd(cut, 'LT')
+flush()
+if due then redis.call('ZADD', KEYS[5], 'LT', string.format('%d', due), ARGV[4]) end
+return answers

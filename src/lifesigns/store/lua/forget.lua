@@ -1,0 +1,17 @@
+-- Drops an agent's record at once. Batch = {agent}. Answers {now, epoch, 1 or 0}.
+local name = cmsgpack.unpack(ARGV[5])[1]
+load({name})
+local rec = recs[name]
+if rec[RANK] == NONE then return {now, epoch, 0} end
+for i = #rec[INSTS], 1, -1 do
+  local x = rec[INSTS][i]
+  redis.call('ZREM', KEYS[3], name .. SEP .. x[NAME] .. SEP .. x[SESSION])
+  if x[SESSION] ~= '' then
+    inbox[#inbox + 1] = {string.sub(x[SESSION], 1, 2), {'left', ARGV[4], name, x[NAME], x[SESSION]}}
+  end
+  remove(name, i, now)
+end
+if rec[RANK] > DOWN then settle(name, true, 'left', '') end
+forget(name)
+flush()
+return {now, epoch, 1}

@@ -1,0 +1,151 @@
+-- What every script on one project in one partition begins with.
+-- KEYS 1 meta  2 agents  3 live  4 log  5 due  6 turn  7 gone  8 part
+-- ARGV 1 now in ms, or '' for the server's clock  2 rules (packed)  3 channel  4 project  5 batch (packed)
+--
+-- rules  {kinds: one letter for each old rank x 10 + new rank, hist_ms, keep_ms, inbox}
+-- record {seq, at, rank, since, up, down, why, text, ranks, last, fences, instances}
+-- inst   {name, session, start, n, rev, ttl, why, pairs, heard, said, progressed, worded, blob}
+--        heard .. worded count from start; heard is false while the lease tells it
+-- change pack{seq, at, kind, was, agent, lasted} .. record
+local NONE, DOWN = 9, 1
+local SEQ, AT, RANK, SINCE, UP, DOWNED, WHY, TEXT, RANKS, LAST, FENCES, INSTS = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+local NAME, SESSION, START, N, REV, TTL, REASON, PAIRS, HEARD, SAID, PROGRESSED, WORDED, BLOB = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+local SEP = '\31'
+
+local now = tonumber(ARGV[1])
+if not now then
+  local t = redis.call('TIME')
+  now = t[1] * 1000 + math.floor(t[2] / 1000)
+end
+local rules = cmsgpack.unpack(ARGV[2])
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'last', 'run')
+local epoch, seq = meta[1], tonumber(meta[2] or 0)
+if meta[4] ~= run then
+  -- Restarted, failed over or flushed: numbers that were told may come again with other contents.
+  epoch = string.format('%x', now) .. string.sub(run, 1, 6)
+  redis.call('DEL', KEYS[4])
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'run', run, 'seq', string.format('%d', seq))
+end
+local at = math.max(now, tonumber(meta[3] or 0)) -- never goes back: it orders the log
+local recs, dirty, body, turn, gone = {}, {}, {}, {}, {}
+local changes, first, moved, inbox = {}, seq + 1, {}, {}
+
+local function load(names)
+  local values = redis.call('HMGET', KEYS[2], unpack(names))
+  for i, name in ipairs(names) do
+    if recs[name] == nil then
+      recs[name] = values[i] and cmsgpack.unpack(values[i])
+        or {0, 0, NONE, 0, 0, 0, '', '', '', false, {}, {}}
+    end
+  end
+end
+
+local function find(rec, name)
+  for i, inst in ipairs(rec[INSTS]) do
+    if inst[NAME] == name then return inst, i end
+  end
+end
+
+-- The best instance, an instance being its worst condition; and when that alters by itself.
+local function rank_of(rec)
+  local best, ranks, nxt = 0, {}, nil
+  for i, inst in ipairs(rec[INSTS]) do
+    local pairs_, worst = inst[PAIRS], 8
+    for k = 1, #pairs_, 2 do
+      if pairs_[k] <= now and pairs_[k + 1] < worst then worst = pairs_[k + 1] end
+    end
+    for k = 1, #pairs_, 2 do
+      if pairs_[k] > now and pairs_[k + 1] < worst and (not nxt or pairs_[k] < nxt) then nxt = pairs_[k] end
+    end
+    if worst > best then best = worst end
+    ranks[i] = worst
+  end
+  return best, table.concat(ranks), nxt
+end
+
+-- Numbers the transition if there is one, and packs it at once: the next one in this call
+-- must not alter what this one says.
+local function settle(name, news, why, text)
+  local rec = recs[name]
+  local old = rec[RANK]
+  local new, ranks, nxt = rank_of(rec)
+  turn[name] = nxt or false
+  local letter = string.sub(rules[1], old * 10 + new + 1, old * 10 + new + 1)
+  if letter == '=' and (news or ranks ~= rec[RANKS]) then letter = 'u' end
+  rec[RANKS] = ranks
+  if letter == '=' then
+    dirty[name] = true
+    return nxt
+  end
+  local lasted = 0
+  if letter == 'o' and rec[DOWNED] > 0 then lasted = at - rec[DOWNED] end
+  if letter == 'r' then lasted = at - rec[SINCE] end
+  seq = seq + 1
+  rec[SEQ], rec[AT] = seq, at
+  if old ~= new then
+    rec[RANK], rec[SINCE] = new, at
+    moved[new] = (moved[new] or 0) + 1
+    if old ~= NONE then moved[old] = (moved[old] or 0) - 1 end
+    if new <= DOWN then
+      rec[WHY], rec[TEXT], gone[name] = why or '', text or '', at + rules[3]
+      if old > DOWN then rec[DOWNED] = at end
+    elseif old == NONE or old <= DOWN then
+      rec[UP], rec[WHY], rec[TEXT], gone[name] = at, '', '', false
+    end
+  end
+  body[name], dirty[name] = cmsgpack.pack(rec), nil
+  changes[#changes + 1] = cmsgpack.pack({seq, at, letter, old, name, lasted}) .. body[name]
+  return nxt
+end
+
+local function remove(name, index, heard)
+  local rec = recs[name]
+  local inst = table.remove(rec[INSTS], index)
+  inst[HEARD] = inst[HEARD] or heard - inst[START]
+  if #rec[INSTS] == 0 then rec[LAST] = inst end
+  return inst
+end
+
+local function forget(name)
+  local rec = recs[name]
+  seq = seq + 1
+  rec[SEQ], rec[AT] = seq, at
+  moved[rec[RANK]] = (moved[rec[RANK]] or 0) - 1
+  changes[#changes + 1] = cmsgpack.pack({seq, at, 'g', rec[RANK], name, 0}) .. cmsgpack.pack(rec)
+  recs[name], dirty[name], body[name], turn[name], gone[name] = nil, nil, nil, false, false
+  redis.call('HDEL', KEYS[2], name)
+end
+
+local function schedule(key, times)
+  local on, off = {}, {}
+  for name, t in pairs(times) do
+    if t then on[#on + 1] = string.format('%d', t); on[#on + 1] = name else off[#off + 1] = name end
+  end
+  if #off > 0 then redis.call('ZREM', key, unpack(off)) end
+  if #on > 0 then redis.call('ZADD', key, unpack(on)) end
+end
+
+-- All that was decided is written here, with arguments that cannot fail: there is no way back.
+local function flush()
+  local set = {}
+  for name in pairs(dirty) do body[name] = cmsgpack.pack(recs[name]) end
+  for name, packed in pairs(body) do set[#set + 1] = name; set[#set + 1] = packed end
+  if #set > 0 then redis.call('HSET', KEYS[2], unpack(set)) end
+  schedule(KEYS[6], turn)
+  schedule(KEYS[7], gone)
+  for rank, by in pairs(moved) do
+    if by ~= 0 then redis.call('HINCRBY', KEYS[1], 'r' .. rank, by) end
+  end
+  for i, change in ipairs(changes) do
+    redis.call('XADD', KEYS[4], 'MINID', '~', string.format('%d', at - rules[2]),
+      string.format('%d-%d', at, first + i - 1), 'c', change)
+  end
+  if #changes > 0 then
+    redis.call('HSET', KEYS[1], 'seq', string.format('%d', seq), 'last', string.format('%d', at))
+    redis.call('PUBLISH', ARGV[3], cmsgpack.pack({epoch, first, changes}))
+  end
+  for i, message in ipairs(inbox) do
+    redis.call('PUBLISH', rules[4] .. message[1], cmsgpack.pack(message[2]))
+  end
+end

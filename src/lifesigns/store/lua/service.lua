@@ -1,0 +1,20 @@
+#!lua flags=allow-oom
+-- Notes that the service is there, and answers what is due. KEYS 1 part  2 due
+-- ARGV 1 now in ms, or ''  2 longest silence that is no gap, ms  3 limit
+-- A silence, a clock that went back or another server opens a gap: from then on a lease ends no
+-- sooner than one full ttl later. Answers {now, gap, project, when, ...}.
+local now = tonumber(ARGV[1])
+if not now then
+  local t = redis.call('TIME')
+  now = t[1] * 1000 + math.floor(t[2] / 1000)
+end
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+local part = redis.call('HMGET', KEYS[1], 'last', 'run', 'gap')
+local last, gap = tonumber(part[1] or 0), tonumber(part[3] or 0)
+if part[2] ~= run or now - last > tonumber(ARGV[2]) or now < last - 1000 then gap = now end
+redis.call('HSET', KEYS[1], 'last', string.format('%d', now), 'run', run, 'gap', string.format('%d', gap))
+local out = {now, gap}
+for _, value in ipairs(redis.call('ZRANGE', KEYS[2], 0, tonumber(ARGV[3]) - 1, 'WITHSCORES')) do
+  out[#out + 1] = value
+end
+return out

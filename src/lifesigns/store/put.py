@@ -1,0 +1,227 @@
+"""Acts on an agent that come from outside a session: HTTP beats, and its removal.
+
+A beat that says only a part is merged here, onto the record as this hub knows it, and written only
+if the record's number is still the one that was judged; else the store answers the record as it
+is, and the beat is judged again. So nothing is read before it is written.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lifesigns.core.errors import LifesignsError, Unavailable
+from lifesigns.core.model import Instance, Presence, Record, Words
+from lifesigns.core.presence import (
+    STALLED,
+    SUSPECT,
+    is_progress,
+    merge,
+    own_rank,
+    present,
+    stalls_at_ms,
+)
+from lifesigns.store.clock import StoreClock
+from lifesigns.store.commit import Commit
+from lifesigns.store.entry import ALTERED, WRITTEN, Answer, Entry, elapsed_ms
+from lifesigns.store.lease import Lane
+from lifesigns.store.record import pack_words, unpack_record
+
+HTTP_INSTANCE = "-"
+TRIES = 16  # each lost one means that somebody else won, so a crowd of writers gets through
+REMEMBERED = 20_000  # records of about 300 bytes
+
+Judged = Callable[[Presence | LifesignsError | None], None]
+
+
+class Memory:
+    """The records of the latest HTTP agents, as this hub last saw them; only ever a guess."""
+
+    def __init__(self) -> None:
+        self._records: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+
+    def get(self, project: str, agent: str) -> bytes | None:
+        return self._records.get((project, agent))
+
+    def set(self, project: str, agent: str, record: bytes | None) -> None:
+        key = (project, agent)
+        if not record:
+            self._records.pop(key, None)
+            return
+        self._records[key] = record
+        self._records.move_to_end(key)
+        if len(self._records) > REMEMBERED:
+            self._records.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpBeat:
+    """One beat without a session."""
+
+    agent: str
+    instance: str | None
+    ttl_ms: int | None
+    said: Mapping[str, Any]
+
+
+class Put(Entry):
+    """An HTTP beat on its way."""
+
+    __slots__ = (
+        "_clock",
+        "_commit",
+        "_default_ttl_ms",
+        "_judged",
+        "_lane",
+        "_memory",
+        "_record",
+        "_tries",
+        "_ttl_ms",
+        "beat",
+    )
+
+    def __init__(
+        self,
+        lane: Lane,
+        beat: HttpBeat,
+        at: float,
+        judged: Judged,
+        *,
+        commit: Commit,
+        clock: StoreClock,
+        memory: Memory,
+        default_ttl_ms: int,
+    ) -> None:
+        super().__init__(at)
+        self._lane = lane
+        self._judged = judged
+        self._commit = commit
+        self._clock = clock
+        self._memory = memory
+        self._default_ttl_ms = default_ttl_ms
+        self._tries = 0
+        self._ttl_ms = 0
+        self._record = memory.get(lane.project, beat.agent)
+        self.beat = beat
+
+    def row(self, now: float) -> list[Any]:
+        beat = self.beat
+        record = unpack_record(self._record) if self._record else None
+        name, target = aim(record, beat.instance)
+        before = target.words if target else _last_words(record, name)
+        said = beat.said
+        if record is None and "status" not in said:
+            said = {"status": "idle", **said}  # the least that a new agent can be
+        words = merge(before, said)
+        own = own_rank(words)
+        came_ms = self._clock.at_ms(self.at)
+        progress = target is None or is_progress(before, said)
+        reworded = target is None or own != own_rank(before)
+        progressed_ms = came_ms if progress or target is None else target.progressed_ms
+        worded_ms = came_ms if reworded or target is None else target.worded_ms
+        due_ms = stalls_at_ms(words, own, progressed_ms, worded_ms)
+        pairs = [0, own] if due_ms is None else [0, own, due_ms - came_ms or -1, STALLED]
+        if target is not None and target.session:
+            self._ttl_ms = target.ttl_ms  # the lease is its socket's
+        else:
+            self._ttl_ms = beat.ttl_ms or (target.ttl_ms if target else self._default_ttl_ms)
+        return [
+            "w",
+            beat.agent,
+            name,
+            "",
+            elapsed_ms(self.at, now),
+            0,
+            0,
+            self._ttl_ms,
+            -1,
+            record.seq if record else 0,
+            pairs,
+            0 if progress else -1,
+            0 if reworded else -1,
+            pack_words(words),
+            1,
+        ]
+
+    def landed(self, answer: Answer) -> None:
+        lane, agent = self._lane, self.beat.agent
+        self._record = answer.record or None
+        self._memory.set(lane.project, agent, self._record)
+        if answer.code == WRITTEN:
+            lease = b"%d" % (answer.store_ms - elapsed_ms(self.at, answer.sent_at) + self._ttl_ms)
+            record = unpack_record(answer.record, [lease])
+            if len(record.instances) == 1 and not record.instances[0].session:
+                presence = present(
+                    lane.project, agent, record, epoch=answer.epoch, now_ms=answer.store_ms
+                )
+                self._judged(presence)
+            else:
+                self._judged(None)  # the leases of the others are to be read
+        elif answer.code == ALTERED and self._tries < TRIES:
+            self._tries += 1
+            self._commit.add(lane, self, self._clock.at_ms(self.at), first=True)
+        else:
+            self.failed(Unavailable("Too many write to this agent at once."))
+
+    def failed(self, error: LifesignsError) -> None:
+        self._judged(error)
+
+    def adrift(self) -> bool:
+        self._judged(Unavailable("The store went away before it answered."))
+        return False
+
+
+class Removal(Entry):
+    """All instances of an agent leave, or a named one; their sockets may not come back."""
+
+    __slots__ = ("_agent", "_instance", "_judged", "_lane", "_memory")
+
+    def __init__(
+        self,
+        lane: Lane,
+        agent: str,
+        instance: str | None,
+        at: float,
+        judged: Judged,
+        memory: Memory,
+    ) -> None:
+        super().__init__(at)
+        self._lane = lane
+        self._agent = agent
+        self._instance = instance
+        self._judged = judged
+        self._memory = memory
+
+    def row(self, now: float) -> list[Any]:
+        age_ms = elapsed_ms(self.at, now)
+        return ["l", self._agent, self._instance or "", "", age_ms, "left", "", 1]
+
+    def landed(self, answer: Answer) -> None:
+        self._memory.set(self._lane.project, self._agent, None)
+        self._judged(None)
+
+    def failed(self, error: LifesignsError) -> None:
+        self._judged(error)
+
+    def adrift(self) -> bool:
+        self._judged(Unavailable("The store went away before it answered."))
+        return False
+
+
+def aim(record: Record | None, instance: str | None) -> tuple[str, Instance | None]:
+    """Choose the instance that a beat without a session speaks for."""
+    instances = record.instances if record else ()
+    if instance is None:
+        sockets = [i for i in instances if i.session and (0, SUSPECT) not in i.pairs]
+        if len(sockets) == 1:
+            return sockets[0].name, sockets[0]
+        instance = HTTP_INSTANCE
+    return instance, next((i for i in instances if i.name == instance), None)
+
+
+def _last_words(record: Record | None, name: str) -> Words:
+    if record is not None and record.last is not None and record.last.name == name:
+        return record.last.words
+    return Words()

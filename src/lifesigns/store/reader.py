@@ -1,0 +1,126 @@
+"""Reading agents as they are now: many questions at once become few commands.
+
+What is asked for in one turn of the loop is read together, each agent once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, NamedTuple
+
+from lifesigns.core.errors import Unavailable
+from lifesigns.core.model import Presence
+from lifesigns.core.presence import present
+from lifesigns.store import script
+from lifesigns.store.lease import Lane
+from lifesigns.store.link import Link, Script
+from lifesigns.store.record import unpack_record
+
+BATCH = 256
+PAGE = 256  # records that one command scans: it must not hold the server up
+
+
+class Reading(NamedTuple):
+    """One agent as it was at a moment of the store's clock; None if it was never seen."""
+
+    presence: Presence | None
+    now_ms: int
+
+
+Waiting = asyncio.Future[Reading]
+
+
+class Reader:
+    """The way in which presences are read."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._loop = asyncio.get_running_loop()
+        self._wanted: dict[Lane, dict[str, Waiting]] = {}
+
+    def read(self, lane: Lane, agent: str) -> Waiting:
+        """Ask for an agent; the future ends with its reading, or with ``Unavailable``."""
+        if not self._wanted:
+            self._loop.call_soon(self._send)
+        agents = self._wanted.setdefault(lane, {})
+        waiting = agents.get(agent)
+        if waiting is None:
+            waiting = agents[agent] = self._loop.create_future()
+            waiting.add_done_callback(_heed)
+        return waiting
+
+    async def scan(self, lane: Lane) -> AsyncIterator[Presence]:
+        """Go through all agents of a lane, each at least once if it is there throughout."""
+        cursor = b"0"
+        while True:
+            reply = await self._call(script.SCAN, lane, cursor, PAGE)
+            now_ms, epoch, gap_ms, cursor = reply[0], reply[1].decode(), int(reply[2]), reply[3]
+            for i in range(4, len(reply), 3):
+                agent = reply[i].decode()
+                record = unpack_record(reply[i + 1], reply[i + 2], now_ms=now_ms, gap_ms=gap_ms)
+                yield present(
+                    lane.project,
+                    agent,
+                    record,
+                    epoch=epoch,
+                    now_ms=now_ms,
+                    held=gap_ms > 0,
+                )
+            if cursor == b"0":
+                return
+
+    async def count(self, lane: Lane) -> dict[int, int]:
+        """Count the agents of a lane by their rank."""
+        reply = await self._link.ask("HMGET", lane.keys[0], *[f"r{rank}" for rank in range(9)])
+        return {rank: int(n) for rank, n in enumerate(reply) if n is not None and int(n) > 0}
+
+    async def _call(self, what: Script, lane: Lane, *arguments: Any) -> Any:
+        return await self._link.ask_script(what, _keys(lane), (b"", *arguments))
+
+    def _send(self) -> None:
+        wanted, self._wanted = self._wanted, {}
+        for lane, agents in wanted.items():
+            names = list(agents)
+            for i in range(0, len(names), BATCH):
+                self._send_batch(lane, names[i : i + BATCH], agents)
+        self._link.flush()
+
+    def _send_batch(self, lane: Lane, names: Sequence[str], waiting: dict[str, Waiting]) -> None:
+        self._link.run(
+            script.READ,
+            _keys(lane),
+            (b"", *[name.encode() for name in names]),
+            lambda reply: self._answer(lane, names, waiting, reply),
+        )
+
+    def _answer(
+        self, lane: Lane, names: Sequence[str], waiting: dict[str, Waiting], reply: Any
+    ) -> None:
+        if isinstance(reply, Exception):
+            for name in names:
+                if not waiting[name].done():
+                    waiting[name].set_exception(Unavailable("The store is away."))
+            return
+        now_ms, epoch, gap_ms = reply[0], reply[1].decode(), int(reply[2])
+        for i, name in enumerate(names):
+            packed, leases = reply[3 + 2 * i], reply[4 + 2 * i]
+            presence = None
+            if packed is not None:
+                record = unpack_record(packed, leases, now_ms=now_ms, gap_ms=gap_ms)
+                presence = present(
+                    lane.project, name, record, epoch=epoch, now_ms=now_ms, held=gap_ms > 0
+                )
+            if not waiting[name].done():
+                waiting[name].set_result(Reading(presence, now_ms))
+
+
+def _heed(waiting: Waiting) -> None:
+    """Whoever asked may have given up meanwhile; then nobody is there to hear of a failure."""
+    if not waiting.cancelled():
+        waiting.exception()
+
+
+def _keys(lane: Lane) -> tuple[bytes, ...]:
+    """Pick the keys that reading needs: meta, agents, live, part."""
+    return (lane.keys[0], lane.keys[1], lane.keys[2], lane.keys[7])

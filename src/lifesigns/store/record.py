@@ -1,0 +1,73 @@
+"""The packed record of an agent, to and from the values of the core.
+
+The layout is the one that opens ``lua/prelude.lua``. An instance's words are a blob of its own in
+it, which the scripts carry and compare but never open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgpack
+
+from lifesigns.core.model import Instance, Record, Words
+
+
+def pack_words(words: Words) -> bytes:
+    """Pack what an instance says of itself; equal words give equal bytes."""
+    return bytes(msgpack.packb(words))
+
+
+def unpack_words(blob: bytes) -> Words:
+    """Unpack what an instance said of itself."""
+    return Words._make(msgpack.unpackb(blob))
+
+
+def unpack_record(
+    packed: bytes, leases: Sequence[bytes | None] = (), *, now_ms: int = 0, gap_ms: int = 0
+) -> Record:
+    """Unpack a record, with the ends of its instances' leases in their order."""
+    fields = msgpack.unpackb(packed, raw=True, strict_map_key=False)
+    seq, at, rank, since, up, down, why, text, _, last, _, instances = fields
+    return Record(
+        seq=seq,
+        at_ms=at,
+        rank=rank,
+        since_ms=since,
+        up_ms=up,
+        down_ms=down,
+        why=why.decode(),
+        text=text.decode(),
+        last=_instance(last, None, now_ms, gap_ms) if last else None,
+        instances=tuple(
+            _instance(each, leases[i] if i < len(leases) else None, now_ms, gap_ms)
+            for i, each in enumerate(instances)
+        ),
+    )
+
+
+def _instance(fields: list[Any], lease: bytes | None, now_ms: int, gap_ms: int) -> Instance:
+    name, session, start, n, rev, ttl, why, pairs, heard, said, progressed, worded, blob = fields
+    lease_ms = None if lease is None else int(float(lease))
+    heard_ms = None if heard is False else start + heard
+    if lease_ms is not None and lease_ms <= now_ms < gap_ms + ttl:
+        # Held: the service was away while it ran out, so it counts for one full lease more.
+        heard_ms = lease_ms - ttl if heard_ms is None else heard_ms
+        lease_ms = gap_ms + ttl
+    return Instance(
+        name=name.decode(),
+        session=session.decode(),
+        start_ms=start,
+        n=n,
+        rev=rev,
+        ttl_ms=ttl,
+        why=why.decode(),
+        pairs=tuple(zip(pairs[::2], pairs[1::2], strict=True)),
+        heard_ms=heard_ms,
+        said_ms=start + said,
+        progressed_ms=start + progressed,
+        worded_ms=start + worded,
+        words=unpack_words(blob),
+        lease_ms=lease_ms,
+    )

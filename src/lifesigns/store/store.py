@@ -1,0 +1,227 @@
+"""The one interface to what is remembered: presences, by agent and project.
+
+Everything that the hub stores or asks goes through here or through ``ingest``; nobody else names
+a key, a script or a partition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgpack
+
+from lifesigns.core.errors import LifesignsError, NotFound, Unavailable
+from lifesigns.core.model import Check, Presence
+from lifesigns.core.presence import judge
+from lifesigns.store import keys, script
+from lifesigns.store.clock import StoreClock
+from lifesigns.store.ingest import Ingest
+from lifesigns.store.lease import Lane
+from lifesigns.store.link import Link
+from lifesigns.store.put import HttpBeat, Judged, Memory, Put, Removal
+from lifesigns.store.reader import Reader, Reading
+from lifesigns.store.registry import Registry
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """For how long what is kept."""
+
+    history_ms: int
+    retention_ms: int
+    http_ttl_ms: int
+    patience_s: float  # how long a request waits for the store
+
+
+class Store:
+    """What agents are, and the ways to ask and to tell."""
+
+    def __init__(
+        self, link: Link, clock: StoreClock, ingest: Ingest, registry: Registry, terms: Terms
+    ) -> None:
+        self._link = link
+        self._clock = clock
+        self._ingest = ingest
+        self._registry = registry
+        self._terms = terms
+        self._reader = Reader(link)
+        self._memory = Memory()
+        self._loop = asyncio.get_running_loop()
+        self._spreads: dict[str, int] = {}
+        self._lanes: dict[tuple[str, int], Lane] = {}
+
+    @property
+    def up(self) -> bool:
+        """Whether the store can be asked now."""
+        return self._link.up
+
+    async def know(self, project: str) -> None:
+        """Learn over how many partitions a project lies; NotFound if there is none."""
+        if project not in self._spreads:
+            found = await self._registry.project(project)
+            if found is None:
+                raise NotFound(f"There is no project {project!r}.")
+            self._spreads[project] = found.spread
+
+    def knows(self, project: str) -> bool:
+        """Tell whether a project is known already."""
+        return project in self._spreads
+
+    def unknow(self, project: str) -> None:
+        """A project was deleted: ask again when its name comes up."""
+        self._spreads.pop(project, None)
+
+    def lane(self, project: str, agent: str) -> Lane:
+        """Find the place of an agent; its project must be known."""
+        spread = self._spreads[project]
+        return self.lane_at(project, keys.partition(project, agent, spread))
+
+    def lane_at(self, project: str, number: int) -> Lane:
+        """Find a project's place in a partition."""
+        lane = self._lanes.get((project, number))
+        if lane is None:
+            lane = self._lanes[project, number] = Lane(
+                project,
+                number,
+                self._link.address.db,
+                self._terms.history_ms,
+                self._terms.retention_ms,
+            )
+        return lane
+
+    def lanes(self, project: str) -> list[Lane]:
+        """Find all places of a project."""
+        if self._spreads[project] == 1:
+            return [self.lane_at(project, keys.partition(project, "", 1))]
+        return [self.lane_at(project, number) for number in range(keys.PARTITIONS)]
+
+    # Telling.
+
+    async def put(self, project: str, beat: HttpBeat, at: float) -> Presence:
+        """Store a beat without a session; answer the presence after the commit."""
+        lane = self.lane(project, beat.agent)
+        stored: asyncio.Future[Presence | None] = self._loop.create_future()
+        put = Put(
+            lane,
+            beat,
+            at,
+            _settling(stored),
+            commit=self._ingest.commit,
+            clock=self._clock,
+            memory=self._memory,
+            default_ttl_ms=self._terms.http_ttl_ms,
+        )
+        self._submit(lane, put)
+        presence = await self._within(stored)
+        if presence is None:
+            presence = (await self.read(project, beat.agent)).presence
+        if presence is None:
+            raise NotFound("The agent was forgotten at this very moment.")
+        return presence
+
+    async def remove(
+        self, project: str, agent: str, instance: str | None, at: float
+    ) -> Presence | None:
+        """End all instances of an agent, or one; answer what is left, None if it was never seen."""
+        lane = self.lane(project, agent)
+        stored: asyncio.Future[Presence | None] = self._loop.create_future()
+        self._submit(lane, Removal(lane, agent, instance, at, _settling(stored), self._memory))
+        await self._within(stored)
+        return (await self.read(project, agent)).presence
+
+    async def forget(self, project: str, agent: str) -> bool:
+        """Drop an agent's record and history; answer whether there was one."""
+        lane = self.lane(project, agent)
+        packed = msgpack.packb([agent])
+        reply = await self._link.ask_script(script.FORGET, lane.keys, (b"", *lane.tail, packed))
+        self._memory.set(project, agent, None)
+        return bool(reply[2])
+
+    def _submit(self, lane: Lane, entry: Put | Removal) -> None:
+        if not self._link.up:
+            entry.failed(Unavailable("The store is away."))
+            return
+        self._ingest.beats += 1
+        self._ingest.commit.add(lane, entry, self._clock.at_ms(entry.at))
+
+    async def drop(self, project: str) -> None:
+        """Forget all agents of a project; those that are connected are sent away."""
+        await self.know(project)
+        for agent in [presence.id async for presence in self.scan(project)]:
+            await self.forget(project, agent)
+
+    async def _within(self, waiting: asyncio.Future[T]) -> T:
+        """Wait, but not for ever: a store that does not answer is away."""
+        try:
+            async with asyncio.timeout(self._terms.patience_s):
+                return await asyncio.shield(waiting)  # others may wait for the same
+        except TimeoutError:
+            raise Unavailable("The store does not answer.") from None
+
+    # Asking.
+
+    async def read(self, project: str, agent: str) -> Reading:
+        """Read one agent as it is now."""
+        return await self._within(self._reader.read(self.lane(project, agent), agent))
+
+    async def check(
+        self, project: str, agents: Sequence[str], within_ms: float | None
+    ) -> list[Check]:
+        """Say of each agent whether it is alive, and how old the evidence is."""
+        waiting = [self._reader.read(self.lane(project, agent), agent) for agent in agents]
+        readings = await self._within(asyncio.gather(*waiting))
+        return [
+            judge(agent, reading.presence, now_ms=reading.now_ms, within_ms=within_ms)
+            for agent, reading in zip(agents, readings, strict=True)
+        ]
+
+    async def scan(self, project: str) -> AsyncIterator[Presence]:
+        """Go through all agents of a project, each once, in no order."""
+        seen: set[str] = set()
+        for lane in self.lanes(project):
+            seen.clear()  # an agent never changes its partition
+            async for presence in self._reader.scan(lane):
+                if presence.id not in seen:
+                    seen.add(presence.id)
+                    yield presence
+
+    async def count(self, project: str) -> dict[int, int]:
+        """Count a project's agents by their rank."""
+        total: dict[int, int] = {}
+        counts: Iterable[dict[int, int]] = await asyncio.gather(
+            *[self._reader.count(lane) for lane in self.lanes(project)]
+        )
+        for each in counts:
+            for rank, n in each.items():
+                total[rank] = total.get(rank, 0) + n
+        return total
+
+    async def seq(self, project: str) -> int:
+        """Add up how many changes a project has had."""
+        seqs = await asyncio.gather(
+            *[self._link.ask("HGET", lane.keys[0], "seq") for lane in self.lanes(project)]
+        )
+        return sum(int(seq or 0) for seq in seqs)
+
+    async def ping_ms(self) -> float:
+        """Measure how long the store takes to answer."""
+        began = self._loop.time()
+        await self._link.ask("PING")
+        return (self._loop.time() - began) * 1000
+
+
+def _settling(stored: asyncio.Future[Presence | None]) -> Judged:
+    def judged(outcome: Presence | LifesignsError | None) -> None:
+        if stored.done():
+            return
+        if isinstance(outcome, LifesignsError):
+            stored.set_exception(outcome)
+        else:
+            stored.set_result(outcome)
+
+    return judged

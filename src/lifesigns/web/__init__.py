@@ -1,0 +1,1 @@
+"""Speaks: sockets and HTTP towards agents and those who watch them."""

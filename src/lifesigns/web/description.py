@@ -1,0 +1,1 @@
+DESCRIPTION = {"openapi": "3.1.0"}

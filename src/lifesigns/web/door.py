@@ -1,0 +1,113 @@
+"""Before the first frame: the upgrade, and whose it is.
+
+A WebSocket is refused over HTTP only for a bad request, a foreign origin or a hub that takes no
+more; a wrong key is told after a completed handshake, so that a browser can tell it apart.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from lifesigns.core.access import Grant
+from lifesigns.core.codec import CODECS, JSON, Codec
+from lifesigns.core.errors import LifesignsError
+from lifesigns.web.auth import PROJECT, Gate, token_of
+from lifesigns.web.origin import check_source
+
+PATH = "/v1/connect"
+
+# websockets writes a line at INFO for every handshake.
+_log = logging.getLogger("lifesigns.web.door")
+_log.setLevel(logging.WARNING)
+
+_SUBPROTOCOLS = [Subprotocol(name) for name in CODECS]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an accepted upgrade asks for."""
+
+    codec: Codec
+    token: str | None
+    ticket: str | None
+    project: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Which upgrades are taken."""
+
+    origins: tuple[str, ...]
+    loopback_only: bool
+
+
+def open_door(data: bytes, rules: Rules, *, scheme: str, full: bool) -> tuple[bytes, Asked | None]:
+    """Answer an upgrade: the bytes to write, and what was asked; None if it was refused."""
+    server = ServerProtocol(extensions=None, subprotocols=_SUBPROTOCOLS, select_subprotocol=_select)
+    server.receive_data(data)
+    events = server.events_received()
+    if not events or not isinstance(events[0], Request):
+        return b"".join(server.data_to_send()), None
+    request = events[0]
+    response = _judge(server, request, rules, scheme, full) or server.accept(request)
+    server.send_response(response)
+    written = b"".join(server.data_to_send())
+    if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+        return written, None
+    headers = _plain(request.headers)
+    url = urlsplit(request.path)
+    tickets = parse_qs(url.query).get("ticket")
+    return written, Asked(
+        codec=CODECS.get(server.subprotocol or "", JSON),
+        token=token_of(url.path, headers),
+        ticket=tickets[0] if tickets else None,
+        project=headers.get(PROJECT),
+    )
+
+
+async def identify(gate: Gate, asked: Asked) -> Grant:
+    """Find out who asks."""
+    if asked.token is None and asked.ticket is not None:
+        return await gate.enter(await gate.redeem(asked.ticket, "connect"), asked.project)
+    return await gate.admit(asked.token, asked.project)
+
+
+def _judge(
+    server: ServerProtocol, request: Request, rules: Rules, scheme: str, full: bool
+) -> Response | None:
+    if urlsplit(request.path).path != PATH:
+        return server.reject(HTTPStatus.NOT_FOUND, f"WebSockets are at {PATH}.\n")
+    headers = _plain(request.headers)
+    try:
+        check_source(
+            headers.get("origin"),
+            headers.get("host"),
+            scheme,
+            rules.origins,
+            loopback_only=rules.loopback_only,
+        )
+    except LifesignsError as error:
+        return server.reject(HTTPStatus.FORBIDDEN, f"{error.message}\n")
+    if full:
+        response = server.reject(HTTPStatus.SERVICE_UNAVAILABLE, "This hub takes no more now.\n")
+        response.headers["Retry-After"] = "1"
+        return response
+    return None
+
+
+def _select(server: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """The first that both know; none is JSON, so that any tool can talk to the hub by hand."""
+    return next((each for each in offered if each in CODECS), None)
+
+
+def _plain(headers: Headers) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in headers.raw_items()}

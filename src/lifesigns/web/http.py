@@ -1,0 +1,210 @@
+"""The HTTP side of the hub: what every call has in common.
+
+A call is checked for where it comes from and for its key, its body is read within bounds, and
+whatever is refused becomes the one shape of errors. What nobody expected is logged here, once,
+and told to nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Router
+from starlette.types import Message, Receive, Scope, Send
+
+from lifesigns.core.access import Grant
+from lifesigns.core.codec import JSON
+from lifesigns.core.errors import (
+    BadRequest,
+    Internal,
+    LifesignsError,
+    MethodNotAllowed,
+    NotFound,
+    TooLarge,
+    Unavailable,
+    Unsupported,
+)
+from lifesigns.core.model import Limits
+from lifesigns.store.clock import StoreClock
+from lifesigns.store.link import ReplyError
+from lifesigns.store.registry import Registry
+from lifesigns.store.store import Store
+from lifesigns.web.auth import PROJECT, Gate, token_of
+from lifesigns.web.door import Rules
+from lifesigns.web.origin import check_source
+from lifesigns.web.rate import Rate
+from lifesigns.web.socket import Sockets
+from lifesigns.workers.census import Census
+from lifesigns.workers.sweeper import Sweeper
+from lifesigns.workers.ticker import Ticker
+
+log = logging.getLogger(__name__)
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the calls work with."""
+
+    gate: Gate
+    store: Store
+    registry: Registry
+    clock: StoreClock
+    ticker: Ticker
+    sweeper: Sweeper
+    census: Census
+    sockets: Sockets
+    limits: Limits
+    rate: Rate
+    rules: Rules
+    body_bytes: int
+    bulk_body_bytes: int
+    open_metrics: bool  # on loopback, metrics and the description need no key
+
+
+Endpoint = Callable[[Desk, Request], Awaitable[Response]]
+
+
+def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Answer JSON."""
+    return Response(JSON.encode(body), status, headers, media_type="application/json")
+
+
+def refuse(error: LifesignsError) -> Response:
+    """Answer an error in the hub's own shape."""
+    body: dict[str, Any] = {"error": error.message, "code": error.code}
+    if error.field is not None:
+        body["detail"] = [{"field": error.field, "message": error.message}]
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    if error.http_status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return reply(body, error.http_status, headers)
+
+
+async def grant_of(desk: Desk, request: Request) -> Grant:
+    """Find out whose call it is, and learn of the project."""
+    headers = request.headers
+    grant = await desk.gate.admit(token_of(request.url.path, headers), headers.get(PROJECT))
+    await desk.store.know(grant.project)
+    return grant
+
+
+async def body_of(request: Request, limit_bytes: int) -> dict[str, Any]:
+    """Read a JSON map within bounds; an empty body is an empty map."""
+    raw = await _read(request, limit_bytes)
+    if not raw:
+        return {}
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
+    if kind.lower() != "application/json" and not kind.lower().endswith("+json"):
+        raise Unsupported("The body is JSON, with the content type application/json.")
+    return JSON.decode(raw)
+
+
+async def _read(request: Request, limit_bytes: int) -> bytes:
+    too_large = TooLarge(f"The body has at most {limit_bytes} bytes.")
+    length = request.headers.get("content-length")
+    if length is not None and length.isdecimal() and int(length) > limit_bytes:
+        raise too_large
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit_bytes:
+            raise too_large
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def query_of(request: Request, known: Sequence[str]) -> dict[str, str]:
+    """Take the query's parameters, each once; an unknown one is refused."""
+    taken: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in known:
+            raise BadRequest(f"There is no parameter {name[:64]!r}.", field=name[:64])
+        if name in taken:
+            raise BadRequest(f"The parameter {name} comes twice.", field=name)
+        taken[name] = value
+    return taken
+
+
+class Site:
+    """The ASGI application."""
+
+    def __init__(self, desk: Desk, routes: Sequence[BaseRoute]) -> None:
+        self._desk = desk
+        self._router = Router(routes=routes, redirect_slashes=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":  # no lifespan here, and sockets have a way of their own
+            return
+        scope["app"] = self  # makes the router raise what it would answer as plain text
+        scope["desk"] = self._desk
+        begun = False
+
+        async def told(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        beats = scope["method"] in ("PUT", "POST") and scope["path"].startswith("/v1/pulse")
+        token = object()
+        if beats:
+            self._desk.ticker.arriving(token)
+        try:
+            self._check_source(scope)
+            await self._router(scope, receive, told)
+        except ClientDisconnect:
+            log.debug("a client went away before its request was whole")
+        except Exception as error:
+            if begun:
+                log.exception("a call failed after its answer had begun")
+                raise
+            await refuse(_known(error))(scope, receive, send)
+        finally:
+            if beats:
+                self._desk.ticker.arrived(token)
+
+    def _check_source(self, scope: Scope) -> None:
+        rules = self._desk.rules
+        headers = Request(scope).headers
+        check_source(
+            headers.get("origin") if scope["method"] not in SAFE else None,
+            headers.get("host"),
+            scope["scheme"],
+            rules.origins,
+            loopback_only=rules.loopback_only,
+        )
+
+
+def _known(error: Exception) -> LifesignsError:
+    if isinstance(error, LifesignsError):
+        return error
+    if isinstance(error, HTTPException):
+        if error.status_code == 405:
+            return MethodNotAllowed("This address does not take that method.")
+        if error.status_code == 404:
+            return NotFound("There is nothing at this address.")
+        return BadRequest(str(error.detail))
+    if isinstance(error, ReplyError | asyncio.TimeoutError):
+        log.warning("the store refused a call: %s", error)
+        return Unavailable("The store does not take it now.")
+    log.error("a call failed", exc_info=error)
+    return Internal()
+
+
+def handler(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    """Give an endpoint its desk."""
+
+    async def handle(request: Request) -> Response:
+        return await endpoint(request.scope["desk"], request)
+
+    return handle

@@ -1,0 +1,149 @@
+"""What operators and their machines ask: is it up, how is it, what does it count."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector, CollectorRegistry
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from lifesigns.core.errors import BadRequest, LifesignsError, Unavailable
+from lifesigns.core.instant import to_text
+from lifesigns.core.presence import SLEEPING, STATES
+from lifesigns.web.description import DESCRIPTION
+from lifesigns.web.http import Desk, grant_of, handler, query_of, reply
+from lifesigns.workers.census import METADATA, PARTS
+from lifesigns.workers.ticker import Node
+
+
+async def livez(desk: Desk, request: Request) -> Response:
+    return reply({"status": "ok"})
+
+
+async def readyz(desk: Desk, request: Request) -> Response:
+    if desk.sockets.draining:
+        raise Unavailable("This hub is being drained.")
+    await desk.store.ping_ms()
+    return reply({"status": "ready"})
+
+
+async def health(desk: Desk, request: Request) -> Response:
+    try:
+        ping_ms = await desk.store.ping_ms()
+    except LifesignsError as away:
+        body = {"service": "lifesigns", "status": "degraded", "store": away.message}
+        return reply(body | {"subscribers": 0}, 503, {"Retry-After": "1"})
+    body = {"service": "lifesigns", "status": "ok", "store": f"{ping_ms:.1f} ms"}
+    return reply(body | {"subscribers": 0})
+
+
+async def stats(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    grant.allow_watch()
+    query = query_of(request, ("by", "value"))
+    by, value = query.get("by"), query.get("value", "").removeprefix(METADATA) or None
+    if by is not None and by not in PARTS and not by.startswith(METADATA):
+        raise BadRequest(f"by is one of {', '.join(PARTS)}, or {METADATA}<key>.", field="by")
+    census, project = desk.census, grant.project
+    ranks, ping_ms, changes_per_s, dialects = await asyncio.gather(
+        desk.store.count(project),
+        desk.store.ping_ms(),
+        census.changes_per_s(project),
+        census.take(project, "dialect"),
+    )
+    now_ms = desk.clock.at_ms(asyncio.get_running_loop().time())
+    nodes = [node for node in desk.ticker.nodes if node.alive(now_ms)]
+    body: dict[str, Any] = {
+        "alive": sum(n for rank, n in ranks.items() if rank > SLEEPING),
+        "total": sum(ranks.values()),
+        "states": {STATES[rank]: n for rank, n in sorted(ranks.items())},
+        "dialects": dialects.counts,
+        "beats_per_s": round(sum(node.beats_per_s for node in nodes), 1),
+        "changes_per_s": changes_per_s,
+        "claims": 0,
+        "watchers": 0,
+        "nodes": [_node(node) for node in nodes],
+        "held_until": None,
+        "store": {"ok": True, "ping_ms": round(ping_ms, 2)},
+    }
+    if by is not None or value is not None:
+        tally = await census.take(project, by or "state", value)
+        body["counts"] = tally.counts
+        if value is not None:
+            body["value"] = tally.numbers()
+    return reply(body)
+
+
+async def metrics(desk: Desk, request: Request) -> Response:
+    await _guard(desk, request)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Gauges(desk))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def openapi(desk: Desk, request: Request) -> Response:
+    await _guard(desk, request)
+    return reply(DESCRIPTION)
+
+
+async def _guard(desk: Desk, request: Request) -> None:
+    if not desk.open_metrics:
+        (await grant_of(desk, request)).allow_watch()
+
+
+def _node(node: Node) -> dict[str, Any]:
+    return {
+        "id": node.id,
+        "agents": node.agents,
+        "lag_ms": node.lag_ms,
+        "since": to_text(node.since_ms),
+    }
+
+
+class Gauges(Collector):
+    """What this hub counts, read at the moment of the scrape; never an agent's id."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def collect(self) -> Iterator[Metric]:
+        desk = self._desk
+        ticker, sweeper = desk.ticker, desk.sweeper
+        ingest, commit = desk.sockets.ingest, desk.sockets.ingest.commit
+        now_ms = desk.clock.at_ms(desk.sockets.loop.time())
+        for name, text, value in (
+            ("connections", "WebSockets that are open", len(desk.sockets.open)),
+            ("agents", "Instances whose socket is here", len(ingest.leases)),
+            ("loop_lag_seconds", "How late the latest tick was", ticker.lag_s),
+            (
+                "watermark_lag_seconds",
+                "How far behind the clock leases may be swept",
+                max(0, now_ms - ticker.safe_ms) / 1000,
+            ),
+            ("nodes", "Hubs that live", sum(node.alive(now_ms) for node in ticker.nodes)),
+            ("store_up", "Whether the store answers", int(desk.store.up)),
+        ):
+            yield GaugeMetricFamily(f"lifesigns_{name}", text, value)
+        for name, text, count in (
+            ("beats", "Signs of life taken", ingest.beats),
+            ("writes", "Acts sent to the store", commit.writes),
+            ("renewals", "Plain renewals sent to the store", commit.renewals),
+            ("swept", "Leases that this hub ended", sweeper.swept),
+        ):
+            yield CounterMetricFamily(f"lifesigns_{name}", text, count)
+
+
+ROUTES = (
+    Route("/livez", handler(livez), methods=["GET"]),
+    Route("/readyz", handler(readyz), methods=["GET"]),
+    Route("/health", handler(health), methods=["GET"]),
+    Route("/metrics", handler(metrics), methods=["GET"]),
+    Route("/openapi.json", handler(openapi), methods=["GET"]),
+    Route("/v1/stats", handler(stats), methods=["GET"]),
+)

@@ -1,0 +1,243 @@
+"""Presence over HTTP: one beat, many beats, one agent, all agents, and the check."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from lifesigns.core import field
+from lifesigns.core.access import Grant, check_agent_id, check_instance
+from lifesigns.core.codec import JSON
+from lifesigns.core.errors import BadRequest, BadValue, LifesignsError, NotFound, RateLimited
+from lifesigns.core.filter import WORDS, Filter
+from lifesigns.core.instant import to_text
+from lifesigns.core.model import Presence
+from lifesigns.core.presence import DETAILS, STATES, checked, counts, full, lite
+from lifesigns.store.put import HttpBeat
+from lifesigns.web.http import Desk, body_of, grant_of, handler, query_of, reply
+
+BULK = 1_000
+LISTED = 10_000
+SLICE = 500  # agents that are spelled out before others get their turn
+CLEARED_BY_STATUS = ("task", "progress", "context")
+
+
+async def put(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    agent = check_agent_id(request.path_params["id"])
+    grant.allow_beat(agent)
+    query_of(request, ())
+    body = await body_of(request, desk.body_bytes)
+    at = asyncio.get_running_loop().time()
+    await _limit(desk, grant, agent, body, at)
+    presence = await desk.store.put(grant.project, _beat(desk, agent, body, at), at)
+    shown = full(presence) | {
+        "ok": True,
+        "recorded_at": to_text(desk.clock.at_ms(at)),
+        "last_seen": to_text(presence.last_heartbeat_ms),
+        "last_pulse": to_text(presence.last_heartbeat_ms),
+    }
+    return reply(shown)
+
+
+async def get(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    grant.allow_watch()
+    query = query_of(request, ("expand", "detail"))
+    agent = check_agent_id(request.path_params["id"])
+    presence = (await desk.store.read(grant.project, agent)).presence
+    if presence is None:
+        raise NotFound(f"No agent {agent!r} was ever seen.")
+    return reply(_shown(presence, query))
+
+
+async def delete(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    agent = check_agent_id(request.path_params["id"])
+    query = query_of(request, ("instance", "forget"))
+    if _flag(query, "forget"):
+        grant.allow_admin()
+        if not await desk.store.forget(grant.project, agent):
+            raise NotFound(f"No agent {agent!r} was ever seen.")
+        return reply({"ok": True, "id": agent, "forgotten": True})
+    grant.allow_beat(agent)
+    instance = query.get("instance")
+    if instance is not None:
+        check_instance(instance)
+    at = asyncio.get_running_loop().time()
+    presence = await desk.store.remove(grant.project, agent, instance, at)
+    if presence is None:
+        raise NotFound(f"No agent {agent!r} was ever seen.")
+    return reply(full(presence))
+
+
+async def post(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    body = await body_of(request, desk.bulk_body_bytes)
+    beats = body.get("beats")
+    if not isinstance(beats, list):
+        raise BadValue("beats is a list of maps.", field="beats")
+    if len(beats) > BULK:
+        raise BadValue(f"At most {BULK} beats at once.", field="beats")
+    at = asyncio.get_running_loop().time()
+    results = await asyncio.gather(*[_one(desk, grant, beat, at) for beat in beats])
+    return reply({"results": results})
+
+
+async def _one(desk: Desk, grant: Grant, beat: Any, at: float) -> dict[str, Any]:
+    """Store one of many; whatever is wrong with it harms no other."""
+    agent = beat.get("id") if isinstance(beat, dict) else None
+    try:
+        if not isinstance(beat, dict):
+            raise BadValue("A beat is a map.")
+        agent = check_agent_id(agent)
+        grant.allow_beat(agent)
+        if len(JSON.encode(beat)) > desk.body_bytes:
+            raise BadValue(f"A beat has at most {desk.body_bytes} bytes.")
+        await _limit(desk, grant, agent, beat, at)
+        return lite(await desk.store.put(grant.project, _beat(desk, agent, beat, at), at))
+    except LifesignsError as error:
+        refused = {"id": agent, "error": error.message, "code": error.code}
+        return refused | ({"field": error.field} if error.field else {})
+
+
+async def collect(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    grant.allow_watch()
+    wanted, query = _filter_of(request)
+    limit = _whole(query, "limit", 1, LISTED, LISTED)
+    after = query.get("after", "")
+    found = [p async for p in desk.store.scan(grant.project) if wanted.matches(p)]
+    detail = query.get("detail", "full")
+    if detail == "counts":
+        return reply(counts(found))
+    found.sort(key=lambda p: p.id)
+    rest = [p for p in found if p.id > after] if after else found
+    page = rest[:limit]
+    spelled = []
+    for i in range(0, len(page), SLICE):
+        spelled += [JSON.encode(_shown(p, query)) for p in page[i : i + SLICE]]
+        await asyncio.sleep(0)
+    following = page[-1].id if len(rest) > len(page) else None
+    tail = JSON.encode({"count": len(page), "total": len(found), "next": following})
+    body = b'{"agents":[' + b",".join(spelled) + b"]," + tail[1:]
+    return Response(body, media_type="application/json")
+
+
+async def check(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    grant.allow_watch()
+    body = await body_of(request, desk.bulk_body_bytes)
+    agents = field.agents_of(body, desk.limits)
+    within_ms = field.number_of(body, "within", 0, 1e12)
+    detail = field.choice_of(body, "detail", tuple(DETAILS))
+    found = await desk.store.check(grant.project, agents, within_ms)
+    return reply({"agents": {each.id: checked(each, detail) for each in found}})
+
+
+def _beat(desk: Desk, agent: str, body: Mapping[str, Any], at: float) -> HttpBeat:
+    said = field.describing(body, desk.limits, desk.clock.at_ms(at))
+    if said.get("status") is not None:
+        said = dict.fromkeys(CLEARED_BY_STATUS) | said
+    return HttpBeat(
+        agent=agent,
+        instance=field.instance_of(body),
+        ttl_ms=field.ttl_ms(body, desk.limits),
+        said=said,
+    )
+
+
+async def _limit(desk: Desk, grant: Grant, agent: str, body: Mapping[str, Any], at: float) -> None:
+    """Refuse who beats too often; the lease is renewed all the same."""
+    if desk.rate.allows((grant.key_id, grant.project, agent), at):
+        return
+    error = RateLimited(f"At most {desk.rate.per_s:g} beats a second.", retry_after_s=1.0)
+    renewal = HttpBeat(agent, field.instance_of(body), None, {})
+    await desk.store.put(grant.project, renewal, at)
+    raise error
+
+
+def _filter_of(request: Request) -> tuple[Filter, dict[str, str]]:
+    lists: dict[str, list[str]] = {name: [] for name in ("ids", "state", "capability", *WORDS)}
+    single: dict[str, str] = {}
+    metadata: dict[str, Any] = {}
+    for name, value in request.query_params.multi_items():
+        if name in lists:
+            lists[name].append(value)
+        elif name.startswith("metadata.") and len(name) > len("metadata."):
+            metadata[name.removeprefix("metadata.")] = _literal(value)
+        elif name not in ("alive", "limit", "after", "detail", "expand"):
+            raise BadRequest(f"There is no parameter {name[:64]!r}.", field=name[:64])
+        elif name in single:
+            raise BadRequest(f"The parameter {name} comes twice.", field=name)
+        else:
+            single[name] = value
+    for state in lists["state"]:
+        if state not in STATES:
+            raise BadRequest(f"A state is one of {', '.join(STATES)}.", field="state")
+    if single.get("detail", "full") not in (*DETAILS, "counts"):
+        raise BadRequest("detail is one of full, lite, counts.", field="detail")
+    if single.get("alive", "any") not in ("true", "false", "any"):
+        raise BadRequest("alive is one of true, false, any.", field="alive")
+    asked = single.get("alive", "any" if lists["state"] else "true")
+    alive = {"true": True, "false": False, "any": None}[asked]
+    return Filter(**lists, metadata=metadata, alive=alive), single
+
+
+def _literal(value: str) -> Any:
+    """Read a parameter as the JSON that it may be: 3 is a number, three a text."""
+    if value in ("true", "false", "null"):
+        return {"true": True, "false": False, "null": None}[value]
+    try:
+        return int(value)
+    except ValueError:
+        pass  # not a whole number: perhaps another one
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _shown(presence: Presence, query: Mapping[str, str]) -> dict[str, Any]:
+    detail = query.get("detail", "full")
+    if detail not in DETAILS:
+        raise BadRequest("detail is one of full, lite.", field="detail")
+    if detail == "lite":
+        return lite(presence)
+    if query.get("expand", "instances") != "instances":
+        raise BadRequest("Only instances can be expanded.", field="expand")
+    return full(presence, expand="expand" in query) | {
+        "last_seen": to_text(presence.last_heartbeat_ms),
+        "last_pulse": to_text(presence.last_heartbeat_ms),
+    }
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    value = query.get(name, "false")
+    if value not in ("true", "false"):
+        raise BadRequest(f"{name} is true or false.", field=name)
+    return value == "true"
+
+
+def _whole(query: Mapping[str, str], name: str, low: int, high: int, default: int) -> int:
+    value = query.get(name)
+    if value is None:
+        return default
+    if not value.isdecimal() or not low <= int(value) <= high:
+        raise BadRequest(f"{name} is a whole number from {low} to {high}.", field=name)
+    return int(value)
+
+
+ROUTES = (
+    Route("/v1/pulse", handler(collect), methods=["GET"]),
+    Route("/v1/pulse", handler(post), methods=["POST"]),
+    Route("/v1/pulse/{id}", handler(put), methods=["PUT"]),
+    Route("/v1/pulse/{id}", handler(get), methods=["GET"]),
+    Route("/v1/pulse/{id}", handler(delete), methods=["DELETE"]),
+    Route("/v1/check", handler(check), methods=["POST"]),
+)

@@ -1,0 +1,509 @@
+"""The WebSocket side of the hub: one ``asyncio.Protocol`` a connection, under uvicorn.
+
+No task, no queue, no timer a connection. Frames come from ``framing``, messages from the session
+of the core; beats go to the ingest, questions to the store. What all connections share is in one
+``Sockets``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from lifesigns.core.access import Grant
+from lifesigns.core.codec import Codec
+from lifesigns.core.errors import (
+    BadRequest,
+    Internal,
+    LifesignsError,
+    Revoked,
+    Superseded,
+    Unavailable,
+)
+from lifesigns.core.instant import to_text
+from lifesigns.core.model import Limits, Words
+from lifesigns.core.presence import checked, merge
+from lifesigns.core.session import (
+    NORMAL,
+    SIGN,
+    Beat,
+    Bye,
+    CheckAsked,
+    Event,
+    Hello,
+    PingAsked,
+    ServerSession,
+)
+from lifesigns.store.clock import StoreClock
+from lifesigns.store.entry import Receipt
+from lifesigns.store.ingest import Ingest
+from lifesigns.store.lease import Lease
+from lifesigns.store.store import Store
+from lifesigns.web.auth import Gate
+from lifesigns.web.door import Asked, Rules, identify, open_door
+from lifesigns.web.framing import BINARY, PING, TEXT, Framing, frame
+from lifesigns.web.wheel import Wheel
+
+if TYPE_CHECKING:
+    from uvicorn.config import Config as UvicornConfig
+    from uvicorn.server import ServerState
+
+log = logging.getLogger(__name__)
+
+CLOSE_WAIT_S = 2.0  # how long the peer may take to answer a close
+BACKLOG_BYTES = 1_048_576  # of answers to a peer that does not read; then nothing is read of it
+GOING_AWAY = 1001
+
+
+class Sockets:
+    """All connections of a hub, and what they share."""
+
+    def __init__(
+        self,
+        *,
+        gate: Gate,
+        store: Store,
+        ingest: Ingest,
+        clock: StoreClock,
+        limits: Limits,
+        rules: Rules,
+        max_connections: int,
+    ) -> None:
+        self.gate = gate
+        self.store = store
+        self.ingest = ingest
+        self.clock = clock
+        self.limits = limits
+        self.rules = rules
+        self.max_connections = max_connections
+        self.node = ""
+        self.loop = asyncio.get_running_loop()
+        self.wheel = Wheel(self.loop)
+        self.open: set[HubProtocol] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.draining = False
+        self.shown_limits = {
+            "message_bytes": limits.message_bytes,
+            "check_message_bytes": limits.check_message_bytes,
+            "metadata_bytes": limits.metadata_bytes,
+            "metadata_depth": limits.metadata_depth,
+            "messages_per_s": limits.messages_per_s,
+            "min_ttl": limits.min_ttl_s,
+            "max_ttl": limits.max_ttl_s,
+            "check_agents": limits.check_agents,
+        }
+
+    @property
+    def full(self) -> bool:
+        """Whether another connection is refused."""
+        return self.draining or len(self.open) >= self.max_connections
+
+    def revoke(self, key_ids: frozenset[str]) -> None:
+        """Close the sockets of keys that are not good any more."""
+        for connection in [c for c in self.open if c.key_id in key_ids]:
+            connection.revoked()
+
+    def drain(self) -> None:
+        """Send all away; their leases run on, so that they can come back elsewhere."""
+        self.draining = True
+        for connection in list(self.open):
+            connection.shutdown()
+
+    def spawn(self, work: Any) -> None:
+        """Run something that takes an await, and keep it from being collected."""
+        task = self.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def protocol(
+        self,
+        config: UvicornConfig,
+        server_state: ServerState,
+        app_state: Mapping[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> HubProtocol:
+        """Make the protocol of one upgrade, as uvicorn asks for it."""
+        return HubProtocol(self, server_state)
+
+
+class HubProtocol(asyncio.Protocol):
+    """One connection."""
+
+    __slots__ = (
+        "_framing",
+        "_lease",
+        "_sent_close",
+        "_server_state",
+        "_session",
+        "_sockets",
+        "_transport",
+        "grant",
+        "slot",
+    )
+
+    def __init__(self, sockets: Sockets, server_state: ServerState) -> None:
+        self._sockets = sockets
+        self._server_state = server_state
+        self._framing: Framing | None = None
+        self._session: ServerSession | None = None
+        self._lease: Lease | None = None
+        self._sent_close: float | None = None
+        self.grant: Grant | None = None
+        self.slot = 0
+
+    @property
+    def key_id(self) -> str | None:
+        return None if self.grant is None else self.grant.key_id
+
+    # What the transport says.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._server_state.connections.add(cast(Any, self))
+
+    def data_received(self, data: bytes) -> None:
+        framing, session = self._framing, self._session
+        if framing is None or session is None:
+            if not self._transport.is_closing():
+                self._upgrade(data)
+            return
+        sockets = self._sockets
+        now = sockets.loop.time()
+        for opcode, payload in framing.receive_data(data):
+            event = session.receive(opcode, payload, now, sockets.clock.offset_ms)
+            if event is SIGN:
+                if self._lease is not None:
+                    sockets.ingest.renew(self._lease, now)
+            elif event is not None:
+                self._act(event, session, now)
+        self._write()
+
+    def eof_received(self) -> bool:
+        if self._framing is not None:
+            self._framing.receive_eof()
+            self._write()
+        return False  # the transport closes itself
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        sockets = self._sockets
+        self._server_state.connections.discard(cast(Any, self))
+        sockets.open.discard(self)
+        if self.slot:
+            sockets.wheel.remove(self)
+        lease = self._lease
+        if lease is not None:
+            self._lease = None
+            if sockets.draining:
+                sockets.ingest.carry(lease)
+            else:
+                sockets.ingest.lose(lease, sockets.loop.time())
+        self._session = self._framing = None
+
+    def resume_writing(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """What waits is bounded where it is written: see ``_write``."""
+
+    # What uvicorn and the hub say.
+
+    def shutdown(self) -> None:
+        """The hub goes: say so, and where the lease is."""
+        session = self._session
+        if session is None:
+            self._transport.close()
+            return
+        self._sockets.draining = True
+        # Spread over a second: not all of them should be back in the same moment.
+        reconnect_in_ms = secrets.randbelow(1000)
+        session.send({"type": "goaway", "reconnect_in_ms": reconnect_in_ms, "why": "shutdown"})
+        session.close(GOING_AWAY, "goaway")
+        self._write()
+
+    def fenced(self) -> None:
+        """A newer session has the instance."""
+        self._lease = None
+        self._end(Superseded("A newer session has this instance."))
+
+    def removed(self) -> None:
+        """Somebody ended the instance from outside."""
+        self._lease = None
+        if self._session is not None:
+            self._session.close(NORMAL, "removed")
+            self._write()
+
+    def revoked(self) -> None:
+        """The key is not good any more."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            self._sockets.ingest.leave(lease, "revoked", "", self._sockets.loop.time())
+        self._end(Revoked("The key of this socket was revoked."))
+
+    def tick(self, now: float) -> float | None:
+        """The deadline has come, or was put off meanwhile; answer the next one."""
+        session = self._session
+        if session is None:
+            return None
+        if self._sent_close is not None:
+            if now >= self._sent_close + CLOSE_WAIT_S:
+                self._transport.abort()
+                return None
+            return self._sent_close + CLOSE_WAIT_S
+        verdict = session.tick(now)
+        if verdict == "broken":
+            self._transport.abort()
+            return None
+        if verdict == "ping":
+            self._transport.write(_PING)
+        self._write()
+        if self._sent_close is not None:
+            return self._sent_close + CLOSE_WAIT_S
+        return session.deadline()
+
+    # Inside.
+
+    def _upgrade(self, data: bytes) -> None:
+        sockets = self._sockets
+        scheme = "wss" if self._transport.get_extra_info("sslcontext") else "ws"
+        written, asked = open_door(data, sockets.rules, scheme=scheme, full=sockets.full)
+        self._transport.write(written)
+        if asked is None:
+            self._transport.close()
+            return
+        now = sockets.loop.time()
+        self._framing = Framing(sockets.limits.check_message_bytes)
+        self._session = ServerSession(asked.codec, sockets.limits, now)
+        sockets.open.add(self)
+        sockets.wheel.place(self, self._session.deadline())
+        grant = sockets.gate.known(asked.token)
+        if grant is not None and asked.project is None and sockets.store.knows(grant.project):
+            self.grant = grant
+            return
+        self._transport.pause_reading()
+        sockets.spawn(self._identify(asked))
+
+    async def _identify(self, asked: Asked) -> None:
+        sockets = self._sockets
+        try:
+            grant = await identify(sockets.gate, asked)
+            await sockets.store.know(grant.project)
+        except LifesignsError as error:
+            self._end(error)
+        except Exception:
+            log.exception("a socket could not be identified")
+            self._end(Internal())
+        else:
+            self.grant = grant
+            if sockets.gate.ended(grant):
+                self.revoked()
+        finally:
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def _act(self, event: Event, session: ServerSession, now: float) -> None:
+        try:
+            if isinstance(event, Beat):
+                self._beat(event, session, now)
+            elif isinstance(event, Hello):
+                self._hello(event, session, now)
+            elif isinstance(event, Bye):
+                self._bye(event, session, now)
+            elif isinstance(event, CheckAsked):
+                self._renew(now)
+                self._sockets.spawn(self._check(event, session))
+            elif isinstance(event, PingAsked):
+                self._renew(now)
+                time = to_text(self._sockets.clock.at_ms(now))
+                session.send(_reply("pong", event.ref, time=time))
+        except LifesignsError as error:
+            if event.__class__ is Hello:
+                session.fail(error)
+            else:
+                session.send_error(error, getattr(event, "ref", None))
+
+    def _renew(self, now: float) -> None:
+        if self._lease is not None:
+            self._sockets.ingest.renew(self._lease, now)
+
+    def _hello(self, hello: Hello, session: ServerSession, now: float) -> None:
+        grant = self.grant
+        assert grant is not None, "nothing is read before the key is known"
+        if hello.agent is None:
+            grant.allow_watch()
+            session.open(None, now)
+            self._welcome(session, hello, None, None, None)
+            return
+        grant.allow_beat(hello.agent)
+        instance = hello.instance or secrets.token_hex(4)
+        sockets = self._sockets
+        session.open(hello.ttl_ms, now)
+        # The first to confirm it is the store; if that is away, the agent is let in all the same.
+        self._lease = sockets.ingest.open(
+            sockets.store.lane(grant.project, hello.agent),
+            hello.agent,
+            instance,
+            hello.ttl_ms,
+            merge(Words(), hello.said),
+            self,
+            now,
+            partial(self._greeted, session, hello, instance),
+        )
+
+    def _greeted(
+        self,
+        session: ServerSession,
+        hello: Hello,
+        instance: str,
+        outcome: Receipt | LifesignsError,
+    ) -> None:
+        if isinstance(outcome, Receipt | Unavailable):
+            receipt = outcome if isinstance(outcome, Receipt) else None
+            self._welcome(session, hello, instance, hello.ttl_ms, receipt)
+            self._write()
+
+    def _welcome(
+        self,
+        session: ServerSession,
+        hello: Hello,
+        instance: str | None,
+        ttl_ms: int | None,
+        receipt: Receipt | None,
+    ) -> None:
+        sockets = self._sockets
+        message: dict[str, Any] = {
+            "session": None if self._lease is None else self._lease.session,
+            "agent": hello.agent,
+            "instance": instance,
+            "ttl": None if ttl_ms is None else _seconds(ttl_ms),
+            "beat_every": None if ttl_ms is None else ttl_ms / 3000,
+            "time": to_text(sockets.clock.at_ms(sockets.loop.time())),
+            "node": sockets.node,
+            "limits": sockets.shown_limits,
+        }
+        if receipt is not None:
+            message |= {"seq": receipt.seq, "epoch": receipt.epoch}
+        session.send(_reply("welcome", hello.ref, **message))
+
+    def _beat(self, beat: Beat, session: ServerSession, now: float) -> None:
+        lease = self._lease
+        if lease is None:
+            raise BadRequest("An observer has no agent to beat for.")
+        if beat.ttl_ms is not None:
+            session.set_ttl(beat.ttl_ms)
+        done = None if beat.ref is None else partial(self._confirm, session, beat.ref)
+        self._sockets.ingest.say(lease, beat.said, beat.ttl_ms, now, done)
+
+    def _confirm(
+        self, session: ServerSession, ref: str | int, outcome: Receipt | LifesignsError
+    ) -> None:
+        if isinstance(outcome, LifesignsError):
+            session.send_error(outcome, ref)
+        else:
+            expires_at = to_text(outcome.expires_at_ms)
+            session.send(
+                _reply("ok", ref, seq=outcome.seq, epoch=outcome.epoch, expires_at=expires_at)
+            )
+        self._write()
+
+    def _bye(self, bye: Bye, session: ServerSession, now: float) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            self._sockets.ingest.leave(lease, "left", bye.reason, now)
+        session.close(NORMAL, "bye")
+
+    async def _check(self, asked: CheckAsked, session: ServerSession) -> None:
+        grant = self.grant
+        assert grant is not None, "nothing is read before the key is known"
+        try:
+            grant.allow_watch()
+            found = await self._sockets.store.check(grant.project, asked.agents, asked.within_ms)
+            entries = {check.id: checked(check, asked.detail) for check in found}
+            send_parts(session, asked.ref, entries, self._sockets.limits.outgoing_frame_bytes)
+        except LifesignsError as error:
+            session.send_error(error, asked.ref)
+        except Exception:
+            log.exception("a check failed")
+            session.send_error(Internal(), asked.ref)
+        self._write()
+
+    def _end(self, error: LifesignsError) -> None:
+        if self._session is not None:
+            self._session.fail(error)
+            self._write()
+
+    def _write(self) -> None:
+        """Write what the session and the protocol have to say."""
+        framing, session = self._framing, self._session
+        if framing is None or session is None:
+            return
+        writes = framing.data_to_send()
+        if session.speaks:
+            if framing.code is None:
+                opcode = BINARY if session.codec.binary else TEXT
+                writes += [frame(opcode, payload) for payload in session.messages_to_send()]
+            if session.closing is not None and self._sent_close is None:
+                self._await_close()
+                framing.send_close(*session.closing)
+                writes += framing.data_to_send()
+        if not writes:
+            return
+        transport = self._transport
+        ends = writes[-1] == b""
+        transport.write(b"".join(writes))
+        if ends:  # both closes are there, or the peer broke the protocol: nothing more is read
+            self._await_close()
+            transport.close()
+        elif transport.get_write_buffer_size() > BACKLOG_BYTES:
+            transport.pause_reading()
+
+    def _await_close(self) -> None:
+        """From here the peer has a moment to end the connection, then it is cut."""
+        if self._sent_close is None:
+            wheel = self._sockets.wheel
+            self._sent_close = self._sockets.loop.time()
+            wheel.remove(self)
+            wheel.place(self, self._sent_close + CLOSE_WAIT_S)
+
+
+_PING = frame(PING, b"")
+
+
+def send_parts(
+    session: ServerSession,
+    ref: str | int | None,
+    entries: Mapping[str, Any],
+    limit_bytes: int,
+) -> None:
+    """Queue a ``checked`` in as many frames as its size needs."""
+    parts = split(session.codec, entries, limit_bytes)
+    for i, part in enumerate(parts):
+        more = {"more": True} if i < len(parts) - 1 else {}
+        session.send(_reply("checked", ref, agents=part, **more))
+
+
+def split(codec: Codec, entries: Mapping[str, Any], limit_bytes: int) -> list[Mapping[str, Any]]:
+    """Halve a map until each part fits into a frame, with room for what stands around it."""
+    if len(entries) <= 1 or len(codec.encode(entries)) <= limit_bytes - 512:
+        return [entries]
+    items = list(entries.items())
+    half = len(items) // 2
+    return [
+        *split(codec, dict(items[:half]), limit_bytes),
+        *split(codec, dict(items[half:]), limit_bytes),
+    ]
+
+
+def _reply(name: str, ref: str | int | None, **fields: Any) -> dict[str, Any]:
+    message = {"type": name, **fields}
+    if ref is not None:
+        message["ref"] = ref
+    return message
+
+
+def _seconds(ms: int) -> int | float:
+    return ms // 1000 if ms % 1000 == 0 else ms / 1000

@@ -1,0 +1,64 @@
+"""One timing wheel for all connections, in place of a timer each.
+
+A connection stands in the slot of its deadline. When the slot comes round it is asked again: most
+have heard from their peer meanwhile and only take a later place, so that a frame that comes in
+never touches the wheel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+STEP_S = 0.25
+
+
+class Timed(Protocol):
+    """What may stand on the wheel."""
+
+    slot: int
+
+    def tick(self, now: float) -> float | None:
+        """Do what is due; answer the next deadline, None to leave the wheel."""
+
+
+class Wheel:
+    """Calls ``tick`` at the deadlines, late by at most a step."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._slots: dict[int, set[Timed]] = {}
+        self._turned = int(loop.time() / STEP_S)
+        self._timer: asyncio.TimerHandle | None = loop.call_later(STEP_S, self._turn)
+
+    def place(self, timed: Timed, deadline: float) -> None:
+        """Put a connection at its deadline."""
+        slot = max(int(deadline / STEP_S) + 1, self._turned + 1)
+        timed.slot = slot
+        members = self._slots.get(slot)
+        if members is None:
+            members = self._slots[slot] = set()
+        members.add(timed)
+
+    def remove(self, timed: Timed) -> None:
+        """Take a connection that has ended off the wheel."""
+        members = self._slots.get(timed.slot)
+        if members is not None:
+            members.discard(timed)
+
+    def stop(self) -> None:
+        """Turn no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _turn(self) -> None:
+        now = self._loop.time()
+        reached = int(now / STEP_S)
+        while self._turned < reached:
+            self._turned += 1
+            for timed in self._slots.pop(self._turned, ()):
+                deadline = timed.tick(now)
+                if deadline is not None:
+                    self.place(timed, deadline)
+        self._timer = self._loop.call_later(STEP_S, self._turn)

@@ -1,0 +1,1 @@
+"""Wakes: the loops that own a timer."""

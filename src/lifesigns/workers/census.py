@@ -1,0 +1,109 @@
+"""Counting the fleet: by any part of what agents say, and what their numbers add up to.
+
+States are counted by the store with every change. All else means looking at every agent, so that
+one answer serves all who ask within a few seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lifesigns.core.model import Presence
+from lifesigns.store.store import Store
+
+GOOD_S = 5.0
+REMEMBERED = 256
+CHANGES_SPAN_S = 60.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a look at all living agents found."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    n: int = 0
+    total: float = 0.0
+    least: float | None = None
+    most: float | None = None
+
+    def add(self, presence: Presence, by: str, value: str | None) -> None:
+        part = part_of(presence, by)
+        self.counts[part] = self.counts.get(part, 0) + 1
+        number = (presence.words.metadata or {}).get(value) if value else None
+        if isinstance(number, int | float) and not isinstance(number, bool):
+            self.n += 1
+            self.total += number
+            self.least = number if self.least is None else min(self.least, number)
+            self.most = number if self.most is None else max(self.most, number)
+
+    def numbers(self) -> dict[str, Any]:
+        average = self.total / self.n if self.n else None
+        return {
+            "sum": self.total,
+            "avg": average,
+            "min": self.least,
+            "max": self.most,
+            "n": self.n,
+        }
+
+
+PARTS: dict[str, Callable[[Presence], str | None]] = {
+    "state": lambda p: p.state,
+    "status": lambda p: p.words.status,
+    "dialect": lambda p: p.words.dialect,
+    "group": lambda p: p.words.group,
+    "host": lambda p: p.words.host,
+    "version": lambda p: p.words.version,
+}
+METADATA = "metadata."
+
+
+def part_of(presence: Presence, by: str) -> str:
+    """Say in which heap an agent falls; what it does not say is the heap without a name."""
+    if by.startswith(METADATA):
+        value = (presence.words.metadata or {}).get(by.removeprefix(METADATA))
+        return "" if value is None else value if isinstance(value, str) else str(value)
+    return PARTS[by](presence) or ""
+
+
+class Census:
+    """Looks at all agents of a project, at most once in a few seconds for each question."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._loop = asyncio.get_running_loop()
+        self._looks: dict[tuple[str, str, str | None], tuple[float, asyncio.Task[Tally]]] = {}
+        self._changes: dict[str, tuple[float, int]] = {}
+
+    async def take(self, project: str, by: str, value: str | None = None) -> Tally:
+        """Count the living agents of a project by a part, and add one of their numbers up."""
+        question = (project, by, value)
+        taken_at, look = self._looks.get(question, (0.0, None))
+        now = self._loop.time()
+        if look is None or now - taken_at > GOOD_S or (look.done() and look.exception()):
+            look = self._loop.create_task(self._look(*question))
+            self._looks.pop(question, None)
+            self._looks[question] = (now, look)
+            if len(self._looks) > REMEMBERED:
+                del self._looks[next(iter(self._looks))]
+        return await asyncio.shield(look)
+
+    async def changes_per_s(self, project: str) -> float:
+        """Tell how many changes a second came since this was last asked, within a minute."""
+        now, seq = self._loop.time(), await self._store.seq(project)
+        before, former = self._changes.get(project, (now, seq))
+        if now - before >= 1 or project not in self._changes:
+            self._changes[project] = (now, seq)
+        if not 0 < now - before <= CHANGES_SPAN_S:
+            return 0.0
+        return max(0.0, round((seq - former) / (now - before), 2))
+
+    async def _look(self, project: str, by: str, value: str | None) -> Tally:
+        tally = Tally()
+        async for presence in self._store.scan(project):
+            if presence.alive:
+                tally.add(presence, by, value)
+        return tally

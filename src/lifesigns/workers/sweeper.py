@@ -1,0 +1,98 @@
+"""Ends what has run out: leases, states that alter by themselves, agents gone for long.
+
+It looks twice a second at what is due in each partition, which also notes that the service is
+there, and sweeps when the watermark passes the next due moment. No lease is shorter than the pause
+between two looks, so none is learned of too late, whoever wrote it. Any number of
+hubs sweep at the same time: the script lets each expiry happen once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import msgpack
+
+from lifesigns.core.errors import NotFound, Unavailable
+from lifesigns.store import keys, script
+from lifesigns.store.link import Link, ReplyError
+from lifesigns.store.store import Store
+from lifesigns.workers.ticker import Ticker
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.5
+GAP_MS = 5_000  # a service that was silent for longer could not have heard its agents
+BATCH = 128  # leases that one call ends: it may hold the server for some ms
+DUE_PROJECTS = 64  # projects of a partition that one look takes up
+NEVER = float("inf")
+
+
+class Sweeper:
+    """Sweeps while the hub runs."""
+
+    def __init__(self, link: Link, store: Store, ticker: Ticker, *, history_len: int) -> None:
+        self._link = link
+        self._store = store
+        self._ticker = ticker
+        self._history_len = history_len
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._due_ms = NEVER  # the next thing to do, as far as this hub knows
+        self.swept = 0  # leases that this hub ended
+
+    def ticked(self) -> None:
+        """The watermark has moved: it may have passed what is due."""
+        if self._due_ms <= self._ticker.safe_ms:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Sweep for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass  # time to look again in any case
+            self._wake.clear()
+            try:
+                await self.sweep()
+            except Unavailable as away:
+                log.debug("no sweep: %s", away)
+            except ReplyError as refused:
+                log.warning("the store refuses the sweep: %s", refused)
+
+    async def sweep(self) -> None:
+        """Do all that is due now, and learn when to come again."""
+        self._due_ms = NEVER
+        looks = await asyncio.gather(*[self._look(n) for n in range(keys.PARTITIONS)])
+        for number, due in enumerate(looks):
+            for project, when_ms in due:
+                if when_ms <= self._ticker.safe_ms:
+                    when_ms = await self._sweep(project, number)
+                self._due_ms = min(self._due_ms, when_ms)
+
+    async def _look(self, number: int) -> list[tuple[str, float]]:
+        reply = await self._link.ask_script(
+            script.SERVICE, (keys.part(number), keys.due(number)), (b"", GAP_MS, DUE_PROJECTS)
+        )
+        return [
+            (project.decode(), float(when))
+            for project, when in zip(reply[2::2], reply[3::2], strict=True)
+        ]
+
+    async def _sweep(self, project: str, number: int) -> float:
+        """Sweep a project in a partition until nothing of it is due; answer what is next."""
+        try:
+            await self._store.know(project)
+        except NotFound:
+            # Deleted: what it left behind runs out with nobody to see it.
+            log.debug("sweeping what is left of the project %s", project)
+        lane = self._store.lane_at(project, number)
+        while True:
+            batch = msgpack.packb([BATCH, self._ticker.safe_ms, self._history_len])
+            reply = await self._link.ask_script(script.SWEEP, lane.keys, (b"", *lane.tail, batch))
+            _, ended, turned, forgotten, next_ms = reply
+            self.swept += ended
+            if max(ended, turned, forgotten) < BATCH:
+                return float(next_ms or NEVER)

@@ -1,0 +1,189 @@
+"""The hub's own sign of life: its lease among the hubs, and its watermark.
+
+A hub's watermark says: no beat that I have and have not stored belongs to a lease that ends
+before. Only up to the least watermark of all living hubs may leases be swept. It is taken two
+turns of the loop after the clock was read: what could be read from the sockets by then has been
+read, however long the loop stood still before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgpack
+
+from lifesigns.core.errors import Unavailable
+from lifesigns.store import keys, script
+from lifesigns.store.clock import StoreClock
+from lifesigns.store.ingest import Ingest, node_name
+from lifesigns.store.link import Link, ReplyError
+from lifesigns.store.registry import KEY_REVISION
+
+log = logging.getLogger(__name__)
+
+TURNS = 2
+RATE_S = 5.0
+LONG_GONE_MS = 600_000  # a dead hub's entry is shown for a while, then cleared away
+NEVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A hub, as the others know it."""
+
+    id: str
+    watermark_ms: int
+    lease_ms: int
+    since_ms: int
+    agents: int
+    lag_ms: int
+    beats_per_s: float
+
+    def alive(self, now_ms: int) -> bool:
+        return self.lease_ms > now_ms
+
+
+class Ticker:
+    """Ticks while the hub runs."""
+
+    def __init__(
+        self,
+        link: Link,
+        clock: StoreClock,
+        ingest: Ingest,
+        *,
+        tick_s: float,
+        lease_ms: int,
+    ) -> None:
+        self._link = link
+        self._clock = clock
+        self._ingest = ingest
+        self._tick_s = tick_s
+        self._lease_ms = lease_ms
+        self._loop = asyncio.get_running_loop()
+        self._since_ms = 0
+        self._revision: int | None = None
+        self._arrivals: dict[object, float] = {}  # HTTP beats that are being read
+        self._beats: deque[tuple[float, int]] = deque()
+        self.node = ""
+        self.nodes: list[Node] = []
+        self.safe_ms = 0  # up to here leases may be swept
+        self.lag_s = 0.0  # how late the latest tick was
+        self.on_tick: Callable[[], None] | None = None
+        self.on_revision: Callable[[], None] | None = None
+
+    async def join(self) -> str:
+        """Take a number among the hubs, and tick once; answer the name."""
+        while True:
+            name = node_name(int(await self._link.ask("INCR", keys.NODE_COUNTER)))
+            if not await self._link.ask("HEXISTS", keys.NODES, name):
+                break
+        self.node = name
+        self._ingest.name_node(name)
+        seconds, micros = await self._link.ask("TIME")
+        self._since_ms = int(seconds) * 1000 + int(micros) // 1000
+        self._clock.heard(self._since_ms, self._now())
+        await self.tick()
+        return name
+
+    async def run(self) -> None:
+        """Tick for ever."""
+        due = self._now()
+        while True:
+            due = max(due + self._tick_s, self._now())
+            await asyncio.sleep(due - self._now())
+            self.lag_s = max(0.0, self._now() - due)
+            try:
+                await self.tick()
+            except Unavailable as away:
+                log.debug("no tick: %s", away)
+            except ReplyError as refused:
+                log.warning("the store refuses the tick: %s", refused)
+
+    async def tick(self) -> None:
+        """Say that this hub lives, and learn of the others."""
+        now = self._now()
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        await self._tick_as(self.node, self._watermark_ms(now))
+        if self.on_tick is not None:
+            self.on_tick()
+
+    async def leave(self) -> None:
+        """Take this hub from the list: its watermark holds nobody any more."""
+        try:
+            await self._link.ask("HDEL", keys.NODES, self.node)
+        except (Unavailable, ReplyError) as away:
+            log.info("could not say that this hub goes: %s", away)
+
+    def arriving(self, token: object) -> None:
+        """An HTTP beat begins to come in: nothing that ends after now may be swept."""
+        self._arrivals[token] = self._now()
+
+    def arrived(self, token: object) -> None:
+        """It is with the ingest now, or was refused."""
+        self._arrivals.pop(token, None)
+
+    def _watermark_ms(self, now: float) -> float:
+        watermark = min(self._clock.at_ms(now), self._ingest.commit.floor_ms() - 1)
+        oldest = min(self._arrivals.values(), default=NEVER)
+        if oldest < NEVER:
+            watermark = min(watermark, self._clock.at_ms(oldest))
+        return watermark
+
+    async def _tick_as(self, node: str, watermark_ms: float) -> None:
+        shown = msgpack.packb(
+            [self._since_ms, len(self._ingest.leases), round(self.lag_s * 1000), self._rate()]
+        )
+        reply = await self._link.ask_script(
+            script.TICK,
+            (keys.NODES, KEY_REVISION),
+            (b"", node, max(0, int(min(watermark_ms, 2**52))), self._lease_ms, shown),
+        )
+        now_ms = reply[0]
+        self._clock.heard(now_ms, self._now())
+        self._read_nodes(now_ms, reply[2:])
+        revision = int(reply[1])
+        if self._revision not in (None, revision) and self.on_revision is not None:
+            self.on_revision()
+        self._revision = revision
+
+    def _read_nodes(self, now_ms: int, entries: list[bytes]) -> None:
+        nodes, gone = [], []
+        for name, entry in zip(entries[::2], entries[1::2], strict=True):
+            watermark, lease, shown = entry.split(b" ", 2)
+            since_ms, agents, lag_ms, beats_per_s = msgpack.unpackb(shown)
+            node = Node(
+                id=name.decode(),
+                watermark_ms=int(watermark),
+                lease_ms=int(lease),
+                since_ms=since_ms,
+                agents=agents,
+                lag_ms=lag_ms,
+                beats_per_s=beats_per_s,
+            )
+            if node.lease_ms < now_ms - LONG_GONE_MS:
+                gone.append(name)
+            else:
+                nodes.append(node)
+        if gone:
+            self._link.call(("HDEL", keys.NODES, *gone), lambda _: None)
+        self.nodes = sorted(nodes, key=lambda node: node.id)
+        alive = [node.watermark_ms for node in nodes if node.alive(now_ms)]
+        self.safe_ms = min(alive, default=0)
+
+    def _rate(self) -> float:
+        """Tell how many beats a second came over the last few."""
+        now, beats = self._now(), self._ingest.beats
+        self._beats.append((now, beats))
+        while now - self._beats[0][0] > RATE_S:
+            self._beats.popleft()
+        since, former = self._beats[0]
+        return round((beats - former) / (now - since), 1) if now > since else 0.0
+
+    def _now(self) -> float:
+        return self._loop.time()
