@@ -94,7 +94,7 @@ TEXT_SUFFIXES = frozenset({".css", ".html", ".js", ".lua", ".py", ".pyi"})
 EMPTY_WORDS = frozenset(
     {"common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
 )
-PLURALS = frozenset({"dialects", "workers", "errors", "keys", "stats"})
+PLURALS = frozenset({"dialects", "workers", "errors", "keys", "news", "stats"})
 SINGULAR_ENDINGS = ("ss", "us", "is")
 SHORTEST_PLURAL = 4
 

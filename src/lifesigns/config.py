@@ -76,7 +76,9 @@ class Config:
         "the embedded Valkey and the first key: the XDG place for what a user's programs keep",
         shown="$XDG_DATA_HOME/lifesigns, else ~/.local/share/lifesigns",
     )
-    auth: bool = setting(True, switch(), "whether keys are asked for: off on a loopback host only")
+    auth: bool = setting(
+        True, switch(), "whether keys are asked for: strangers are kept out unless told so"
+    )
     admin_key: str | None = setting(
         None, secret(16, 4096), "the root key; none: the first start makes one", secret=True
     )
@@ -140,19 +142,25 @@ class Config:
         16, whole(1, 64), "maps within maps: more than people write, no decoder's stack ends there"
     )
     messages_per_s: float = setting(
-        50.0, number(0.1, 1_000_000), "a connection: far more than a busy agent has to say"
+        50.0, number(0.1, 1_000_000), "from one connection: far more than a busy agent has to say"
     )
     beats_per_s: float = setting(
-        10.0, number(0.1, 1_000_000), "an HTTP key and agent: ten times what a lease of 3 s needs"
+        10.0,
+        number(0.1, 1_000_000),
+        "from an HTTP key for an agent: ten times what a ttl of 3 s needs",
     )
     burst_s: float = setting(
         2.0, number(0.1, 60), "so much of a rate may come at once: double, as after a pause"
     )
     flood_s: float = setting(
-        10.0, number(1, 3600), "over its rate for so long, a socket is closed: a loop, not a burst"
+        10.0,
+        number(1, 3600),
+        "over its rate for so long, a socket is closed: it is no burst any more",
     )
     max_connections: int = setting(
-        16_000, whole(1, 10_000_000), "under 100 MB at 6 KB each, and under 20,000 open files"
+        16_000,
+        whole(1, 10_000_000),
+        "sockets at once: under 100 MB at 6 KB each, under 20,000 open files",
     )
     store_timeout_s: float = setting(
         3.0, number(0.1, 60), "a beat not written by then is dropped: it holds up every expiry"

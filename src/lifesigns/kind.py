@@ -98,6 +98,7 @@ def secret(low: int, high: int) -> Kind:
     return Kind(f"{low} to {high} printable characters, without blanks at the ends", read)
 
 
+NAME = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"  # as it stands in a URL
 HOST = matching(r"[A-Za-z0-9._:%-]{1,255}", "a host name or an IP address without brackets")
 STORE = matching(
     r"(redis|rediss|unix)://.*",  # the store's own Address judges the rest
@@ -105,10 +106,7 @@ STORE = matching(
     optional=True,
 )
 ORIGINS = many(
-    matching(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._-]+(:[0-9]{1,5})?", "an origin"),
+    matching(rf"https?://{NAME}", "an origin"),
     "origins as https://dashboard.example, parted by commas",
 )
-HUB_URL = matching(
-    r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[^\s?#]*)?",
-    "http://host:port or https://host:port",
-)
+HUB_URL = matching(rf"https?://{NAME}(/[^\s?#]*)?", "http://host:port or https://host:port")

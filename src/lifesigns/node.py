@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -17,21 +18,23 @@ import uvicorn
 
 from lifesigns.config import Config
 from lifesigns.core.access import DEFAULT_PROJECT, ROOT_ID, Grant
+from lifesigns.core.errors import Unavailable
 from lifesigns.core.model import Limits
 from lifesigns.store import keys, script
 from lifesigns.store.address import Address
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.embedded import EmbeddedStore
 from lifesigns.store.ingest import Ingest
-from lifesigns.store.link import Link
+from lifesigns.store.link import Link, ReplyError
 from lifesigns.store.registry import Registry
 from lifesigns.store.store import Store, Terms
 from lifesigns.web import account, operation, pulse
 from lifesigns.web.auth import Gate, OpenGate
 from lifesigns.web.door import Rules
 from lifesigns.web.http import Desk, Site
+from lifesigns.web.lobby import Lobby
 from lifesigns.web.rate import Rate
-from lifesigns.web.socket import Sockets
+from lifesigns.web.socket import HubProtocol
 from lifesigns.workers.census import Census
 from lifesigns.workers.sweeper import Sweeper
 from lifesigns.workers.ticker import Ticker
@@ -56,7 +59,7 @@ async def run(config: Config, announce: Announce) -> None:
             await _open_accounts(config, hub, announce)
         listener = _listen(config)
         stack.callback(listener.close)
-        server = Server(hub.site, hub.sockets, lambda: _ready(hub, listener, announce))
+        server = Server(hub.site, hub.lobby, lambda: _ready(hub, listener, announce))
         with _signals(server):
             await server.serve(sockets=[listener])
 
@@ -100,7 +103,7 @@ class Hub:
         )
         self.sweeper = Sweeper(self.link, self.store, self.ticker, history_len=config.history_len)
         self.ticker.on_tick = self._ticked
-        self.ticker.on_revision = self._keys_changed
+        self._rechecking: asyncio.Task[None] | None = None
         self.gate = (
             Gate(self.registry, root_token=config.admin_key)
             if config.auth
@@ -108,7 +111,7 @@ class Hub:
         )
         limits = _limits(config)
         rules = Rules(config.origins, loopback_only=not config.auth)
-        self.sockets = Sockets(
+        self.lobby = Lobby(
             gate=self.gate,
             store=self.store,
             ingest=self.ingest,
@@ -125,7 +128,7 @@ class Hub:
             ticker=self.ticker,
             sweeper=self.sweeper,
             census=Census(self.store),
-            sockets=self.sockets,
+            lobby=self.lobby,
             limits=limits,
             rate=Rate(config.beats_per_s, config.burst_s),
             rules=rules,
@@ -140,14 +143,14 @@ class Hub:
         await self.link.start()
         await self.inbox.start()
         node = await self.ticker.join()
-        self.sockets.node = node
+        self.lobby.node = node
         self.inbox.subscribe(keys.inbox(self.link.address.db, node))
         await self.store.know(DEFAULT_PROJECT)
         await self.gate.recheck()
 
     async def stop(self) -> None:
         """Write what is left, and leave the other hubs."""
-        self.sockets.wheel.stop()
+        self.lobby.wheel.stop()
         try:
             async with asyncio.timeout(PARTING_S):
                 await self.ingest.commit.settle()
@@ -171,13 +174,17 @@ class Hub:
         self.sweeper.ticked()
         now_ms = time.time_ns() // 1_000_000
         if expired := self.gate.expired_ids(now_ms):
-            self.sockets.revoke(expired)
-
-    def _keys_changed(self) -> None:
-        self.sockets.spawn(self._recheck())
+            self.lobby.revoke(expired)
+        if self.ticker.revision != self.gate.revision and (
+            self._rechecking is None or self._rechecking.done()
+        ):
+            self._rechecking = asyncio.create_task(self._recheck())
 
     async def _recheck(self) -> None:
-        self.sockets.revoke(await self.gate.recheck())
+        try:
+            self.lobby.revoke(await self.gate.recheck())
+        except (Unavailable, ReplyError) as away:
+            log.info("keys cannot be looked at now: %s", away)  # the next tick tries again
 
 
 @asynccontextmanager
@@ -203,10 +210,10 @@ async def open_hub(config: Config, address: Address, revive: Revive) -> AsyncIte
 class Server(uvicorn.Server):
     """uvicorn, told by us when to stop."""
 
-    def __init__(self, site: Site, sockets: Sockets, ready: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, site: Site, lobby: Lobby, ready: Callable[[], Awaitable[None]]) -> None:
         config = uvicorn.Config(
             site,
-            ws=sockets.protocol,  # type: ignore[arg-type]
+            ws=partial(HubProtocol, lobby),  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -257,6 +264,7 @@ async def _find_store(config: Config, stack: AsyncExitStack) -> tuple[Address, R
 async def _open_accounts(config: Config, hub: Hub, announce: Announce) -> None:
     now_ms = time.time_ns() // 1_000_000
     made = await hub.registry.ensure_root(config.admin_key, config.data_dir, now_ms=now_ms)
+    await hub.gate.recheck()  # a root key that was replaced is no news to those who come now
     if made is not None:
         announce(f"root key, shown only now: {made}")
     root = Grant(ROOT_ID, DEFAULT_PROJECT, "root")

@@ -18,6 +18,7 @@ from lifesigns.core.errors import BadValue
 from lifesigns.kind import Kind
 
 PREFIX = "LIFESIGNS_"
+TESTS = PREFIX + "TEST_"  # speaks to the test suite, not to the program
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ def given(
 def strangers(environ: Mapping[str, str], *known: type) -> tuple[str, ...]:
     """List the variables that look like settings and are none."""
     names = {name for of in known for each in settings(of) for name in each.variables()}
-    return tuple(sorted(name for name in environ if name.startswith(PREFIX) and name not in names))
+    ours = {name for name in environ if name.startswith(PREFIX) and not name.startswith(TESTS)}
+    return tuple(sorted(ours - names))
 
 
 def _only(each: Setting, places: Iterable[tuple[str, str | None]]) -> tuple[str, str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -163,6 +164,18 @@ def test_a_hostile_line_of_64_kib_is_masked_without_going_over_it_again_and_agai
     assert len(Redactor().mask(line)) <= 4 * len(line)
 
 
+class ReadyServer(uvicorn.Server):
+    """Says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
 async def test_the_log_of_a_real_server_holds_no_secret() -> None:
     """Everything that uvicorn can say about requests, in its own formats, at its finest level."""
 
@@ -172,18 +185,19 @@ async def test_the_log_of_a_real_server_holds_no_secret() -> None:
             raise RuntimeError(f"bad ticket in {request.url}: {request.headers['authorization']}")
         return PlainTextResponse("ok")
 
-    formatter = AccessFormatter('%(client_addr)s "%(request_line)s" %(status_code)s', False)
+    formatter = AccessFormatter(
+        '%(client_addr)s "%(request_line)s" %(status_code)s', use_colors=False
+    )
     logs = [Log("uvicorn.access", formatter), Log("uvicorn.error"), Log("uvicorn.asgi")]
     for log in logs:
         log.logger.addHandler(log.handler)
     app = Starlette(routes=[Route("/v1/events", answer)])
     config = uvicorn.Config(app, port=0, log_config=None, log_level="trace", lifespan="off")
-    server = uvicorn.Server(config)
+    server = ReadyServer(config)
     serving = asyncio.create_task(server.serve())
     try:
         async with asyncio.timeout(20):
-            while not server.started:
-                await asyncio.sleep(0.01)
+            await server.ready.wait()
             port = server.servers[0].sockets[0].getsockname()[1]
             for query in ("", "&fail=1"):
                 await get(port, f"/v1/events?ticket={TICKET}&apiKey={TAKEN_OVER}{query}")

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from lifesigns.core.errors import LifesignsError, Unavailable
+from lifesigns.core.errors import LifesignsError, Unauthorized, Unavailable
 
 TIMEOUT_S = 15.0
+ASK_FOR_KEY = "Set LIFESIGNS_KEY, or LIFESIGNS_KEY_FILE to admin.key in the hub's data folder."
 
 
 class Unreachable(Unavailable):
@@ -57,7 +58,10 @@ class Api:
         if not isinstance(said, dict) or (status >= 400 and "code" not in said):
             raise Stranger(f"{self.url} answers, but not as a Lifesigns hub does (HTTP {status})")
         if status >= 400:
-            raise _refusal(said)
+            refusal = _refusal(said)
+            if isinstance(refusal, Unauthorized) and "Authorization" not in self._headers:
+                refusal.message += f" {ASK_FOR_KEY}"
+            raise refusal
         return said
 
     def _exchange(self, method: str, path: str, payload: bytes | None) -> tuple[int, bytes]:

@@ -63,16 +63,19 @@ class TextFormatter(EventFormatter):
         return " ".join([head, *(f"{name}={_quoted(value)}" for name, value in more)])
 
 
-def set_up(
-    form: str, level: str, secrets: Iterable[str] = (), stream: TextIO | None = None
-) -> None:
-    """Send everything that is logged in this process through one handler."""
+def handler(form: str, secrets: Iterable[str], stream: TextIO) -> logging.Handler:
+    """Make the one way out: ``form`` is json or text, ``secrets`` are masked wherever they are."""
     redactor = Redactor(secrets)
-    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
-    handler.addFilter(redactor)
-    handler.setFormatter({"json": JsonFormatter, "text": TextFormatter}[form](redactor))
+    made = logging.StreamHandler(stream)
+    made.addFilter(redactor)
+    made.setFormatter({"json": JsonFormatter, "text": TextFormatter}[form](redactor))
+    return made
+
+
+def set_up(form: str, level: str, secrets: Iterable[str] = ()) -> None:
+    """Send everything that is logged in this process through one handler."""
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [handler(form, secrets, sys.stderr)]
     root.setLevel(level.upper())
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(max(root.level, logging.INFO))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from math import isfinite
 from typing import Any, NoReturn
@@ -252,8 +252,7 @@ def _weigh_json(text: str) -> dict[str, Any]:
         raise BadJson(f"Not JSON: {error.msg} (character {error.pos}).") from None
     if end != len(text):
         raise BadJson(f"Not one JSON message: something follows it (character {end}).")
-    _judge_message(tree)
-    return json.loads(text)  # type: ignore[no-any-return]
+    return _judged(tree, json.loads, text)
 
 
 def _cut(text: str) -> str:
@@ -282,8 +281,7 @@ def _weigh_msgpack(payload: bytes) -> dict[str, Any]:
     except ValueError as error:
         # Whole, and no text or key of it is refused: what is left are timestamps that are none.
         raise BadValue(f"The message holds an extension that is malformed: {error}.") from None
-    _judge_message(tree)
-    return msgpack.unpackb(payload)  # type: ignore[no-any-return]
+    return _judged(tree, msgpack.unpackb, payload)
 
 
 def _refuse_depth(payload: bytes) -> NoReturn:
@@ -307,7 +305,8 @@ def _refuse_depth(payload: bytes) -> NoReturn:
     raise _refusal(_step("", key), _TOO_DEEP)
 
 
-def _judge_message(tree: Any) -> None:
+def _judged(tree: Any, read: Callable[[Any], dict[str, Any]], written: Any) -> dict[str, Any]:
+    """Refuse a message by its tree; one without a fault is read again, plainly."""
     if not isinstance(tree, _Pairs):
         raise BadJson(_NO_MAP)
     try:
@@ -319,6 +318,7 @@ def _judge_message(tree: Any) -> None:
                 _judge(refs[0], 0)
                 error.ref = refs[0]
         raise
+    return read(written)
 
 
 class _Fault(Exception):

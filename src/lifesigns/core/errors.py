@@ -75,6 +75,7 @@ class Unauthorized(LifesignsError):
 
 
 class Revoked(Unauthorized):
+    code = "revoked"
     close_code = 4010
 
 

@@ -37,11 +37,9 @@ def describing(message: Mapping[str, Any], limits: Limits, now_ms: int) -> dict[
         said["progress_ttl_ms"] = said.pop("progress_ttl")
     if "busy_until" in said or "busy_for" in said:
         until, span = said.pop("busy_until", None), said.pop("busy_for", None)
-        if span is not None:
-            until = now_ms + span
-        elif until is not None and until > now_ms + DAY_MS:
+        if until is not None and until > now_ms + DAY_MS:
             raise BadValue("A quiet phase may end at most 24 hours from now.", field="busy_until")
-        said["busy_until_ms"] = until
+        said["busy_until_ms"] = until if span is None else now_ms + span
     return said
 
 
@@ -163,8 +161,8 @@ def _anything(value: Any, path: str, limits: Limits) -> Any:
 def _progress(value: Any, path: str, limits: Limits) -> dict[str, Any]:
     if isinstance(value, str):  # a bare text is its note: the shortest thing that agents say
         return {"note": _long(value, path, limits)}
-    if isinstance(value, dict) and isinstance(note := value.get("note"), str):
-        _long(note, f"{path}.note", limits)
+    if isinstance(value, dict) and value.get("note") is not None:
+        _long(value["note"], f"{path}.note", limits)
     return _map(value, path, limits)
 
 
@@ -173,10 +171,15 @@ def _capabilities(value: Any, path: str, limits: Limits) -> tuple[str, ...]:
         raise BadValue(f"{path} is a list of texts.", field=path)
     if len(value) > limits.capabilities:
         raise BadValue(f"{path} has at most {limits.capabilities} entries.", field=path)
-    words = [_word(each, f"{path}[{i}]", limits) for i, each in enumerate(value)]
-    if "" in words:
-        raise BadValue(f"{path} holds an empty text.", field=path)
-    return tuple(dict.fromkeys(words))
+    return tuple(
+        dict.fromkeys(_capability(each, f"{path}[{i}]", limits) for i, each in enumerate(value))
+    )
+
+
+def _capability(value: Any, path: str, limits: Limits) -> str:
+    if not _word(value, path, limits):
+        raise BadValue(f"{path} is an empty text.", field=path)
+    return str(value)
 
 
 def _slots(value: Any, path: str, limits: Limits) -> int:

@@ -51,5 +51,11 @@ WORDS = ("status", "dialect", "name", "group", "host", "did")
 
 
 def _equal(given: Any, wanted: Any) -> bool:
-    """Compare as JSON does: true is not 1."""
-    return given == wanted and isinstance(given, bool) == isinstance(wanted, bool)
+    """Compare as JSON does: true is not 1, however deep it stands."""
+    if isinstance(given, bool) or isinstance(wanted, bool):
+        return given is wanted
+    if isinstance(given, dict) and isinstance(wanted, dict):
+        return given.keys() == wanted.keys() and all(_equal(given[k], wanted[k]) for k in given)
+    if isinstance(given, list) and isinstance(wanted, list):
+        return len(given) == len(wanted) and all(map(_equal, given, wanted))
+    return bool(given == wanted)

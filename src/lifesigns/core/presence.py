@@ -7,10 +7,11 @@ the store keeps the pairs and takes the best of the worst without knowing a stat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, uuid5
 
 from lifesigns.core.instant import to_text
 from lifesigns.core.model import Check, Instance, Presence, Record, Words
@@ -64,6 +65,8 @@ def kind(old: int, new: int) -> str:
     down = (OFFLINE, SLEEPING)
     if old == new:
         return "="
+    if new == NONE:
+        return "g"
     if old == NONE or old in down:
         return "u" if new in down else "o"
     if new in down:
@@ -86,7 +89,7 @@ def own_rank(words: Words) -> int:
         rank = STATUS_RANKS.get(words.status.lower())
         if rank is not None:
             return rank
-    return AVAILABLE if words.task is None else BUSY
+    return BUSY if words.task else AVAILABLE  # an empty text names no task
 
 
 def stalls_at_ms(words: Words, own: int, progressed_ms: int, worded_ms: int) -> int | None:
@@ -101,14 +104,14 @@ def instance_rank(pairs: Iterable[tuple[int, int]], now_ms: int) -> int:
     return min((rank for since, rank in pairs if since <= now_ms), default=AVAILABLE)
 
 
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
 @lru_cache(maxsize=65_536)
 def agent_uuid(project: str, agent: str) -> str:
     """Give an agent the UUID that every hub derives alike; its own id if that is one."""
-    if len(agent) == 36:
-        try:
-            return str(UUID(agent))
-        except ValueError:
-            pass  # 36 characters that are no UUID: an id like every other
+    if _UUID.fullmatch(agent):
+        return agent.lower()
     return str(uuid5(NAMESPACE_URL, f"lifesigns:{project}/{agent}"))
 
 

@@ -16,6 +16,8 @@ from lifesigns.core import field
 from lifesigns.core.codec import Codec
 from lifesigns.core.errors import (
     AlreadyGreeted,
+    BadJson,
+    BadUtf8,
     BadValue,
     HelloFirst,
     HelloTimeout,
@@ -36,10 +38,15 @@ RECONNECTABLE = frozenset({1001, 1006, 1011, 1012, 1013, 4008, 4029})
 
 SHORTEST_SILENCE_S = 0.5
 LONGEST_SILENCE_S = 60.0
+SHORTEST_BEAT_S = 0.1  # what a client dares, well within the rate that a hub allows
 
-# A beat without news in the spellings of common libraries: known by its bytes, so that the
-# message that makes up nearly all traffic need not be decoded.
-PLAIN_BEATS: Final = frozenset({b'{"type":"beat"}', b'{"type": "beat"}', b"\x81\xa4type\xa4beat"})
+# A beat without news in the spellings of common libraries, by whether the codec is binary: known
+# by its bytes, so that the message that makes up nearly all traffic need not be decoded.
+PLAIN_BEATS: Final = {
+    False: frozenset({b'{"type":"beat"}', b'{"type": "beat"}'}),
+    True: frozenset({b"\x81\xa4type\xa4beat"}),
+}
+NO_BEATS: Final[frozenset[bytes]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,7 @@ class ServerSession:
         "_limits",
         "_out",
         "_pinged",
+        "_plain_beats",
         "_silence_s",
         "closing",
         "codec",
@@ -120,6 +128,7 @@ class ServerSession:
         self._errors: list[float] | None = None  # when the last ones came; most make none
         self._silence_s = limits.default_ttl_s / 2
         self._pinged: float | None = None  # since when an answer to our ping is awaited
+        self._plain_beats = NO_BEATS  # an agent's only: to an observer a beat is an error
         self.phase = GREETING
         self.greeted = now  # since when it is open; before, since when a hello is awaited
         self.heard = now  # when the last frame came
@@ -139,19 +148,35 @@ class ServerSession:
             self.close(WRONG_OPCODE, "wrong opcode for the codec")
             return None
         if not self._within_rate(now):
-            return SIGN if self.phase is OPEN and self.closing is None else None
-        if self.phase is OPEN and payload in PLAIN_BEATS:
+            self._refuse_unread(payload, now)
+            return SIGN if self.phase is OPEN else None
+        if payload in self._plain_beats:
             return SIGN
         ref: str | int | None = None
         try:
-            message = self.codec.decode(payload)
-            if len(payload) > self._limits.message_bytes and message.get("type") != "check":
-                raise TooLarge(f"A message has at most {self._limits.message_bytes} bytes.")
+            message = self._decode(payload)
             ref = field.ref_of(message)
             return self._read(message, ref, int(now * 1000 + clock_ms))
         except LifesignsError as error:
-            self._refuse(error, ref, now)
-            return SIGN if self.phase is OPEN and self.closing is None else None
+            self._refuse(error, error.ref if ref is None else ref, now)
+            return SIGN if self.phase is OPEN else None
+
+    def _decode(self, payload: bytes) -> dict[str, Any]:
+        limit = self._limits.message_bytes
+        try:
+            message = self.codec.decode(payload)
+        except BadUtf8:
+            raise
+        except BadJson:
+            if len(payload) > limit:
+                raise TooLarge(f"A message has at most {limit} bytes.") from None
+            raise
+        if len(payload) > limit:
+            if message.get("type") == "check":
+                limit = self._limits.check_message_bytes
+            if len(payload) > limit:
+                raise TooLarge(f"A message has at most {limit} bytes.")
+        return message
 
     def _read(self, message: dict[str, Any], ref: str | int | None, now_ms: int) -> Event:
         name = message.get("type")
@@ -209,13 +234,24 @@ class ServerSession:
             return True
         if self._flooded_since is None:
             self._flooded_since = now
+        return False
+
+    def _refuse_unread(self, payload: bytes, now: float) -> None:
+        """Refuse a message over the rate; it is decoded only to tell its sender which it was."""
+        ref: str | int | None = None
+        if b"ref" in payload and len(payload) <= self._limits.message_bytes:
+            try:
+                ref = field.ref_of(self.codec.decode(payload))
+            except LifesignsError as error:
+                ref = error.ref
+        limits = self._limits
         error = RateLimited(
             f"At most {limits.messages_per_s:g} messages a second.", retry_after_s=1.0
         )
-        self.send_error(error, None)
+        self.send_error(error, ref)
+        assert self._flooded_since is not None, "what is over the rate began to be at some time"
         if now - self._flooded_since >= limits.flood_s:
             self.fail(error)
-        return False
 
     def _refuse(self, error: LifesignsError, ref: str | int | None, now: float) -> None:
         if error.close_code in (1007, TOO_LONG):
@@ -237,6 +273,7 @@ class ServerSession:
         """The hello is accepted; ``ttl_ms`` None for an observer."""
         self.phase = OPEN
         self.greeted = now
+        self._plain_beats = NO_BEATS if ttl_ms is None else PLAIN_BEATS[self.codec.binary]
         self.set_ttl(ttl_ms or round(self._limits.default_ttl_s * 1000))
 
     def set_ttl(self, ttl_ms: int) -> None:
@@ -283,7 +320,11 @@ class ServerSession:
     # Time.
 
     def deadline(self) -> float:
-        """Say when ``tick`` must be called next; frames in between only make it later."""
+        """Say when ``tick`` must be called next.
+
+        Frames in between only make it later; ``open`` and ``set_ttl`` may make it earlier, so
+        that whoever calls them asks again.
+        """
         if self.phase is GREETING:
             return self.greeted + self._limits.hello_timeout_s
         if self._pinged is not None:
@@ -343,6 +384,10 @@ class ClientSession:
             self._next_ref += 1
             message["ref"] = self._next_ref
         self._said = now
+        ttl_s = fields.get("ttl")
+        if self._beat_every_s is not None and ttl_s is not None:
+            # Only ever sooner: the hub may refuse a longer one, and to beat too often is no harm.
+            self._beat_every_s = min(self._beat_every_s, max(ttl_s / 3, SHORTEST_BEAT_S))
         self._queue(message)
         return self._next_ref if ref else None
 

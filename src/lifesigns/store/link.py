@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
+import itertools
 import logging
 import random
 import re
@@ -18,6 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lifesigns.core.backoff import delay_s
 from lifesigns.core.errors import Unavailable
 from lifesigns.store.address import Address
 from lifesigns.store.wire import Arg, Callback, LinkLost, ReplyError, Wire
@@ -148,9 +150,12 @@ class Link:
     def call(self, args: Sequence[Arg], callback: Callback) -> None:
         """Send one command with the others of this turn of the loop.
 
-        The callback gets the reply, a ReplyError or a LinkLost, and always later. A link that is
-        down says LinkLost at the next turn, so who tries again waits for ``on_up``.
+        The callback gets the reply, a ReplyError or a LinkLost, and always later; a link that is
+        down says LinkLost at the next turn, so who tries again waits for ``on_up``. Raises only
+        TypeError or ValueError, for arguments that no command can carry (None, a lone surrogate).
         """
+        # What a feed receives are pushes, which could not be told from a reply.
+        assert self._on_push is None
         if self._wire is None:
             lost = LinkLost(self._text("is away"))
             asyncio.get_running_loop().call_soon(callback, lost)
@@ -194,6 +199,33 @@ class Link:
     ) -> Any:
         """Await one script's reply, as ``ask`` does."""
         return await self._answer(functools.partial(self.run, script, keys, args), timeout_s)
+
+    async def ask_scripts(
+        self,
+        script: Script,
+        calls: Sequence[tuple[Sequence[Arg], Sequence[Arg]]],
+        *,
+        timeout_s: float = ASK_S,
+    ) -> list[Any]:
+        """Await the replies of many runs of a script, which leave in one write."""
+
+        def send(callback: Callback) -> None:
+            replies: list[Any] = [None] * len(calls)
+            missing = len(calls)
+
+            def answered(index: int, reply: Any) -> None:
+                nonlocal missing
+                replies[index] = reply
+                missing -= 1
+                if missing == 0:
+                    failed = (each for each in replies if isinstance(each, Exception))
+                    callback(next(failed, replies))
+
+            for index, (keys, args) in enumerate(calls):
+                self.run(script, keys, args, functools.partial(answered, index))
+
+        replies: list[Any] = await self._answer(send, timeout_s)
+        return replies
 
     async def _answer(self, send: Callable[[Callback], None], timeout_s: float) -> Any:
         if self._wire is None:
@@ -345,12 +377,9 @@ class Link:
             self._tell(self._on_down)
 
     async def _reconnect(self) -> None:
-        pause_s = RETRY_LEAST_S
         told = ""
-        while True:
-            # With jitter, so that the hubs of one store do not all knock at the same moment.
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
-            pause_s = min(pause_s * 2, RETRY_MOST_S)
+        for attempt in itertools.count():
+            await asyncio.sleep(delay_s(attempt, random.random(), RETRY_LEAST_S, RETRY_MOST_S))
             try:
                 if self._before_reconnect:
                     await self._before_reconnect()

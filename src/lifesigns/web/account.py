@@ -38,11 +38,12 @@ async def create_key(desk: Desk, request: Request) -> Response:
         poster=None if poster is None else check_name(poster, "poster"),
         name=None if name is None else check_name(name),
         expires_ms=_expiry(body),
-        parent=grant.parent,
     )
     made, shown = await desk.registry.create(
         wanted, token=None if token is None else check_token(token), now_ms=_now_ms()
     )
+    if token is not None:  # it may have been refused here lately
+        desk.lobby.revoke(await desk.gate.recheck())
     return reply(_key(made) | {"key": shown}, 201)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -138,7 +139,7 @@ class Gate:
         grant = self._known(name)
         if grant is not None:
             return grant
-        if self._bad.get(name, self._clock()) > self._clock():
+        if self._clock() < self._bad.get(name, -math.inf):
             raise Unauthorized("This key is not good.")
         asking = self._asking.get(name)
         if asking is None:
@@ -166,9 +167,11 @@ class Gate:
         if not grant.may("root"):
             raise Forbidden("Only the root key may name a project.")
         if project not in self._projects:
+            era = self._era
             if await self._registry.project(project) is None:
                 raise NotFound(f"There is no project {project[:64]!r}.")
-            self._projects.add(project)
+            if era == self._era:  # else it may have been deleted after it was read
+                self._projects.add(project)
         return replace(grant, project=project)
 
     async def redeem(self, ticket: str, purpose: Purpose) -> Grant:
@@ -197,7 +200,7 @@ class Gate:
             ended = await self._registry.revoked_since(former)
         else:
             # The first look, or a store that lost its past: no key ended, but none is certain.
-            self._good = {name: (grant, 0.0) for name, (grant, _) in self._good.items()}
+            self._good = {name: (grant, -math.inf) for name, (grant, _) in self._good.items()}
         self.revision = revision
         self._era += 1
         self._bad.clear()  # a token may have been taken over as a key
@@ -309,7 +312,7 @@ def _opened(grant: Grant) -> Grant:
     return replace(grant, scope="root")
 
 
-_NOTHING: Final[tuple[None, float]] = (None, 0.0)
+_NOTHING: Final[tuple[None, float]] = (None, -math.inf)
 
 
 def _shrink(remembered: dict[str, Any], limit: int) -> None:

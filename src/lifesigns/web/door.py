@@ -52,7 +52,9 @@ class Rules:
 
 def open_door(data: bytes, rules: Rules, *, scheme: str, full: bool) -> tuple[bytes, Asked | None]:
     """Answer an upgrade: the bytes to write, and what was asked; None if it was refused."""
-    server = ServerProtocol(extensions=None, subprotocols=_SUBPROTOCOLS, select_subprotocol=_select)
+    server = ServerProtocol(
+        logger=_log, extensions=None, subprotocols=_SUBPROTOCOLS, select_subprotocol=_select
+    )
     server.receive_data(data)
     events = server.events_received()
     if not events or not isinstance(events[0], Request):

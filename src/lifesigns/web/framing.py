@@ -109,8 +109,8 @@ class _Unfinished:
     __slots__ = ("message", "opcode", "protocol", "tail")
 
     def __init__(self) -> None:
-        # The beginning of a frame. Empty once the closing has begun: from then on the parser gets
-        # everything as it comes, because it will not be dropped any more.
+        # The beginning of a frame; of no use once the closing has begun: from then on the parser
+        # gets everything as it comes, because it will not be dropped any more.
         self.tail = bytearray()
         self.protocol: Protocol | None = None
         # The fragmented message in progress, if there is an opcode. Its fragments are joined as
@@ -177,7 +177,6 @@ class Framing:
         protocol = self._parser()
         if unfinished is not None:
             protocol.receive_data(unfinished.tail)
-            unfinished.tail.clear()
         protocol.send_close(code, text)
         self._queue(protocol.data_to_send())
 

@@ -38,9 +38,9 @@ from lifesigns.store.registry import Registry
 from lifesigns.store.store import Store
 from lifesigns.web.auth import PROJECT, Gate, token_of
 from lifesigns.web.door import Rules
+from lifesigns.web.lobby import Lobby
 from lifesigns.web.origin import check_source
 from lifesigns.web.rate import Rate
-from lifesigns.web.socket import Sockets
 from lifesigns.workers.census import Census
 from lifesigns.workers.sweeper import Sweeper
 from lifesigns.workers.ticker import Ticker
@@ -61,7 +61,7 @@ class Desk:
     ticker: Ticker
     sweeper: Sweeper
     census: Census
-    sockets: Sockets
+    lobby: Lobby
     limits: Limits
     rate: Rate
     rules: Rules

@@ -27,7 +27,7 @@ async def livez(desk: Desk, request: Request) -> Response:
 
 
 async def readyz(desk: Desk, request: Request) -> Response:
-    if desk.sockets.draining:
+    if desk.lobby.draining:
         raise Unavailable("This hub is being drained.")
     await desk.store.ping_ms()
     return reply({"status": "ready"})
@@ -115,10 +115,10 @@ class Gauges(Collector):
     def collect(self) -> Iterator[Metric]:
         desk = self._desk
         ticker, sweeper = desk.ticker, desk.sweeper
-        ingest, commit = desk.sockets.ingest, desk.sockets.ingest.commit
-        now_ms = desk.clock.at_ms(desk.sockets.loop.time())
+        ingest, commit = desk.lobby.ingest, desk.lobby.ingest.commit
+        now_ms = desk.clock.at_ms(desk.lobby.loop.time())
         for name, text, value in (
-            ("connections", "WebSockets that are open", len(desk.sockets.open)),
+            ("connections", "WebSockets that are open", len(desk.lobby.open)),
             ("agents", "Instances whose socket is here", len(ingest.leases)),
             ("loop_lag_seconds", "How late the latest tick was", ticker.lag_s),
             (

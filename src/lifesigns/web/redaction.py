@@ -18,10 +18,9 @@ MASK: Final = "***"
 _HEADERS = r"authorization|proxy-authorization|x-api-key|x-agent-token"
 _PARAMETERS = r"ticket|api_?key|access_token|token|admin_key"
 
-# Each with what takes its place. A quote that opens a value ends it, unless
-# it is escaped; a bare header's value ends
-# with its line, and a parameter's where the next one begins. Strangers choose much of the text,
-# so that none of them may go back over what it has read.
+# Each with what takes its place. A quote that opens a value ends it, unless it is escaped; a bare
+# header's value ends with its line, and a parameter's where the next one begins. Strangers choose
+# much of the text, so that no pattern may go back over what it has read.
 _SECRETS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     # A key keeps its id, by which an operator finds it.
     (re.compile(r"\b(ls_[A-Za-z0-9]+_)[A-Za-z0-9_-]+"), rf"\1{MASK}"),

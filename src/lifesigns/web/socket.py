@@ -1,8 +1,8 @@
 """The WebSocket side of the hub: one ``asyncio.Protocol`` a connection, under uvicorn.
 
 No task, no queue, no timer a connection. Frames come from ``framing``, messages from the session
-of the core; beats go to the ingest, questions to the store. What all connections share is in one
-``Sockets``.
+of the core; beats go to the ingest, questions to the store. What all connections share is in the
+lobby.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lifesigns.core.errors import (
     Unavailable,
 )
 from lifesigns.core.instant import to_text
-from lifesigns.core.model import Limits, Words
+from lifesigns.core.model import Words
 from lifesigns.core.presence import checked, merge
 from lifesigns.core.session import (
     NORMAL,
@@ -38,15 +38,11 @@ from lifesigns.core.session import (
     PingAsked,
     ServerSession,
 )
-from lifesigns.store.clock import StoreClock
 from lifesigns.store.entry import Receipt
-from lifesigns.store.ingest import Ingest
 from lifesigns.store.lease import Lease
-from lifesigns.store.store import Store
-from lifesigns.web.auth import Gate
-from lifesigns.web.door import Asked, Rules, identify, open_door
+from lifesigns.web.door import Asked, identify, open_door
 from lifesigns.web.framing import BINARY, PING, TEXT, Framing, frame
-from lifesigns.web.wheel import Wheel
+from lifesigns.web.lobby import Lobby
 
 if TYPE_CHECKING:
     from uvicorn.config import Config as UvicornConfig
@@ -59,94 +55,30 @@ BACKLOG_BYTES = 1_048_576  # of answers to a peer that does not read; then nothi
 GOING_AWAY = 1001
 
 
-class Sockets:
-    """All connections of a hub, and what they share."""
-
-    def __init__(
-        self,
-        *,
-        gate: Gate,
-        store: Store,
-        ingest: Ingest,
-        clock: StoreClock,
-        limits: Limits,
-        rules: Rules,
-        max_connections: int,
-    ) -> None:
-        self.gate = gate
-        self.store = store
-        self.ingest = ingest
-        self.clock = clock
-        self.limits = limits
-        self.rules = rules
-        self.max_connections = max_connections
-        self.node = ""
-        self.loop = asyncio.get_running_loop()
-        self.wheel = Wheel(self.loop)
-        self.open: set[HubProtocol] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.draining = False
-        self.shown_limits = {
-            "message_bytes": limits.message_bytes,
-            "check_message_bytes": limits.check_message_bytes,
-            "metadata_bytes": limits.metadata_bytes,
-            "metadata_depth": limits.metadata_depth,
-            "messages_per_s": limits.messages_per_s,
-            "min_ttl": limits.min_ttl_s,
-            "max_ttl": limits.max_ttl_s,
-            "check_agents": limits.check_agents,
-        }
-
-    @property
-    def full(self) -> bool:
-        """Whether another connection is refused."""
-        return self.draining or len(self.open) >= self.max_connections
-
-    def revoke(self, key_ids: frozenset[str]) -> None:
-        """Close the sockets of keys that are not good any more."""
-        for connection in [c for c in self.open if c.key_id in key_ids]:
-            connection.revoked()
-
-    def drain(self) -> None:
-        """Send all away; their leases run on, so that they can come back elsewhere."""
-        self.draining = True
-        for connection in list(self.open):
-            connection.shutdown()
-
-    def spawn(self, work: Any) -> None:
-        """Run something that takes an await, and keep it from being collected."""
-        task = self.loop.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    def protocol(
-        self,
-        config: UvicornConfig,
-        server_state: ServerState,
-        app_state: Mapping[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> HubProtocol:
-        """Make the protocol of one upgrade, as uvicorn asks for it."""
-        return HubProtocol(self, server_state)
-
-
 class HubProtocol(asyncio.Protocol):
     """One connection."""
 
     __slots__ = (
         "_framing",
         "_lease",
+        "_lobby",
         "_sent_close",
         "_server_state",
         "_session",
-        "_sockets",
         "_transport",
         "grant",
         "slot",
     )
 
-    def __init__(self, sockets: Sockets, server_state: ServerState) -> None:
-        self._sockets = sockets
+    def __init__(
+        self,
+        lobby: Lobby,
+        config: UvicornConfig,
+        server_state: ServerState,
+        app_state: Mapping[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._lobby = lobby
         self._server_state = server_state
         self._framing: Framing | None = None
         self._session: ServerSession | None = None
@@ -171,13 +103,13 @@ class HubProtocol(asyncio.Protocol):
             if not self._transport.is_closing():
                 self._upgrade(data)
             return
-        sockets = self._sockets
-        now = sockets.loop.time()
+        lobby = self._lobby
+        now = lobby.loop.time()
         for opcode, payload in framing.receive_data(data):
-            event = session.receive(opcode, payload, now, sockets.clock.offset_ms)
+            event = session.receive(opcode, payload, now, lobby.clock.offset_ms)
             if event is SIGN:
                 if self._lease is not None:
-                    sockets.ingest.renew(self._lease, now)
+                    lobby.ingest.renew(self._lease, now)
             elif event is not None:
                 self._act(event, session, now)
         self._write()
@@ -189,18 +121,18 @@ class HubProtocol(asyncio.Protocol):
         return False  # the transport closes itself
 
     def connection_lost(self, exc: Exception | None) -> None:
-        sockets = self._sockets
+        lobby = self._lobby
         self._server_state.connections.discard(cast(Any, self))
-        sockets.open.discard(self)
+        lobby.open.discard(self)
         if self.slot:
-            sockets.wheel.remove(self)
+            lobby.wheel.remove(self)
         lease = self._lease
         if lease is not None:
             self._lease = None
-            if sockets.draining:
-                sockets.ingest.carry(lease)
+            if lobby.draining:
+                lobby.ingest.carry(lease)
             else:
-                sockets.ingest.lose(lease, sockets.loop.time())
+                lobby.ingest.lose(lease, lobby.loop.time())
         self._session = self._framing = None
 
     def resume_writing(self) -> None:
@@ -218,7 +150,7 @@ class HubProtocol(asyncio.Protocol):
         if session is None:
             self._transport.close()
             return
-        self._sockets.draining = True
+        self._lobby.draining = True
         # Spread over a second: not all of them should be back in the same moment.
         reconnect_in_ms = secrets.randbelow(1000)
         session.send({"type": "goaway", "reconnect_in_ms": reconnect_in_ms, "why": "shutdown"})
@@ -241,7 +173,7 @@ class HubProtocol(asyncio.Protocol):
         """The key is not good any more."""
         lease, self._lease = self._lease, None
         if lease is not None:
-            self._sockets.ingest.leave(lease, "revoked", "", self._sockets.loop.time())
+            self._lobby.ingest.leave(lease, "revoked", "", self._lobby.loop.time())
         self._end(Revoked("The key of this socket was revoked."))
 
     def tick(self, now: float) -> float | None:
@@ -268,30 +200,30 @@ class HubProtocol(asyncio.Protocol):
     # Inside.
 
     def _upgrade(self, data: bytes) -> None:
-        sockets = self._sockets
+        lobby = self._lobby
         scheme = "wss" if self._transport.get_extra_info("sslcontext") else "ws"
-        written, asked = open_door(data, sockets.rules, scheme=scheme, full=sockets.full)
+        written, asked = open_door(data, lobby.rules, scheme=scheme, full=lobby.full)
         self._transport.write(written)
         if asked is None:
             self._transport.close()
             return
-        now = sockets.loop.time()
-        self._framing = Framing(sockets.limits.check_message_bytes)
-        self._session = ServerSession(asked.codec, sockets.limits, now)
-        sockets.open.add(self)
-        sockets.wheel.place(self, self._session.deadline())
-        grant = sockets.gate.known(asked.token)
-        if grant is not None and asked.project is None and sockets.store.knows(grant.project):
+        now = lobby.loop.time()
+        self._framing = Framing(lobby.limits.check_message_bytes)
+        self._session = ServerSession(asked.codec, lobby.limits, now)
+        lobby.open.add(self)
+        lobby.wheel.place(self, self._session.deadline())
+        grant = lobby.gate.known(asked.token)
+        if grant is not None and asked.project is None and lobby.store.knows(grant.project):
             self.grant = grant
             return
         self._transport.pause_reading()
-        sockets.spawn(self._identify(asked))
+        lobby.spawn(self._identify(asked))
 
     async def _identify(self, asked: Asked) -> None:
-        sockets = self._sockets
+        lobby = self._lobby
         try:
-            grant = await identify(sockets.gate, asked)
-            await sockets.store.know(grant.project)
+            grant = await identify(lobby.gate, asked)
+            await lobby.store.know(grant.project)
         except LifesignsError as error:
             self._end(error)
         except Exception:
@@ -299,7 +231,7 @@ class HubProtocol(asyncio.Protocol):
             self._end(Internal())
         else:
             self.grant = grant
-            if sockets.gate.ended(grant):
+            if lobby.gate.ended(grant):
                 self.revoked()
         finally:
             if not self._transport.is_closing():
@@ -315,10 +247,10 @@ class HubProtocol(asyncio.Protocol):
                 self._bye(event, session, now)
             elif isinstance(event, CheckAsked):
                 self._renew(now)
-                self._sockets.spawn(self._check(event, session))
+                self._lobby.spawn(self._check(event, session))
             elif isinstance(event, PingAsked):
                 self._renew(now)
-                time = to_text(self._sockets.clock.at_ms(now))
+                time = to_text(self._lobby.clock.at_ms(now))
                 session.send(_reply("pong", event.ref, time=time))
         except LifesignsError as error:
             if event.__class__ is Hello:
@@ -328,7 +260,7 @@ class HubProtocol(asyncio.Protocol):
 
     def _renew(self, now: float) -> None:
         if self._lease is not None:
-            self._sockets.ingest.renew(self._lease, now)
+            self._lobby.ingest.renew(self._lease, now)
 
     def _hello(self, hello: Hello, session: ServerSession, now: float) -> None:
         grant = self.grant
@@ -340,11 +272,11 @@ class HubProtocol(asyncio.Protocol):
             return
         grant.allow_beat(hello.agent)
         instance = hello.instance or secrets.token_hex(4)
-        sockets = self._sockets
+        lobby = self._lobby
         session.open(hello.ttl_ms, now)
         # The first to confirm it is the store; if that is away, the agent is let in all the same.
-        self._lease = sockets.ingest.open(
-            sockets.store.lane(grant.project, hello.agent),
+        self._lease = lobby.ingest.open(
+            lobby.store.lane(grant.project, hello.agent),
             hello.agent,
             instance,
             hello.ttl_ms,
@@ -374,16 +306,16 @@ class HubProtocol(asyncio.Protocol):
         ttl_ms: int | None,
         receipt: Receipt | None,
     ) -> None:
-        sockets = self._sockets
+        lobby = self._lobby
         message: dict[str, Any] = {
             "session": None if self._lease is None else self._lease.session,
             "agent": hello.agent,
             "instance": instance,
             "ttl": None if ttl_ms is None else _seconds(ttl_ms),
             "beat_every": None if ttl_ms is None else ttl_ms / 3000,
-            "time": to_text(sockets.clock.at_ms(sockets.loop.time())),
-            "node": sockets.node,
-            "limits": sockets.shown_limits,
+            "time": to_text(lobby.clock.at_ms(lobby.loop.time())),
+            "node": lobby.node,
+            "limits": lobby.shown_limits,
         }
         if receipt is not None:
             message |= {"seq": receipt.seq, "epoch": receipt.epoch}
@@ -396,7 +328,7 @@ class HubProtocol(asyncio.Protocol):
         if beat.ttl_ms is not None:
             session.set_ttl(beat.ttl_ms)
         done = None if beat.ref is None else partial(self._confirm, session, beat.ref)
-        self._sockets.ingest.say(lease, beat.said, beat.ttl_ms, now, done)
+        self._lobby.ingest.say(lease, beat.said, beat.ttl_ms, now, done)
 
     def _confirm(
         self, session: ServerSession, ref: str | int, outcome: Receipt | LifesignsError
@@ -413,7 +345,7 @@ class HubProtocol(asyncio.Protocol):
     def _bye(self, bye: Bye, session: ServerSession, now: float) -> None:
         lease, self._lease = self._lease, None
         if lease is not None:
-            self._sockets.ingest.leave(lease, "left", bye.reason, now)
+            self._lobby.ingest.leave(lease, "left", bye.reason, now)
         session.close(NORMAL, "bye")
 
     async def _check(self, asked: CheckAsked, session: ServerSession) -> None:
@@ -421,9 +353,9 @@ class HubProtocol(asyncio.Protocol):
         assert grant is not None, "nothing is read before the key is known"
         try:
             grant.allow_watch()
-            found = await self._sockets.store.check(grant.project, asked.agents, asked.within_ms)
+            found = await self._lobby.store.check(grant.project, asked.agents, asked.within_ms)
             entries = {check.id: checked(check, asked.detail) for check in found}
-            send_parts(session, asked.ref, entries, self._sockets.limits.outgoing_frame_bytes)
+            send_parts(session, asked.ref, entries, self._lobby.limits.outgoing_frame_bytes)
         except LifesignsError as error:
             session.send_error(error, asked.ref)
         except Exception:
@@ -464,8 +396,8 @@ class HubProtocol(asyncio.Protocol):
     def _await_close(self) -> None:
         """From here the peer has a moment to end the connection, then it is cut."""
         if self._sent_close is None:
-            wheel = self._sockets.wheel
-            self._sent_close = self._sockets.loop.time()
+            wheel = self._lobby.wheel
+            self._sent_close = self._lobby.loop.time()
             wheel.remove(self)
             wheel.place(self, self._sent_close + CLOSE_WAIT_S)
 

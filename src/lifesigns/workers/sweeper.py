@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import msgpack
 
@@ -65,21 +66,22 @@ class Sweeper:
     async def sweep(self) -> None:
         """Do all that is due now, and learn when to come again."""
         self._due_ms = NEVER
-        looks = await asyncio.gather(*[self._look(n) for n in range(keys.PARTITIONS)])
-        for number, due in enumerate(looks):
-            for project, when_ms in due:
-                if when_ms <= self._ticker.safe_ms:
-                    when_ms = await self._sweep(project, number)
-                self._due_ms = min(self._due_ms, when_ms)
+        for number, reply in enumerate(await self._look()):
+            for project, when in zip(reply[2::2], reply[3::2], strict=True):
+                next_ms = float(when)
+                if next_ms <= self._ticker.safe_ms:
+                    next_ms = await self._sweep(project.decode(), number)
+                self._due_ms = min(self._due_ms, next_ms)
 
-    async def _look(self, number: int) -> list[tuple[str, float]]:
-        reply = await self._link.ask_script(
-            script.SERVICE, (keys.part(number), keys.due(number)), (b"", GAP_MS, DUE_PROJECTS)
+    async def _look(self) -> list[Any]:
+        """Ask all partitions what is due, in one write."""
+        return await self._link.ask_scripts(
+            script.SERVICE,
+            [
+                ((keys.part(number), keys.due(number)), (b"", GAP_MS, DUE_PROJECTS))
+                for number in range(keys.PARTITIONS)
+            ],
         )
-        return [
-            (project.decode(), float(when))
-            for project, when in zip(reply[2::2], reply[3::2], strict=True)
-        ]
 
     async def _sweep(self, project: str, number: int) -> float:
         """Sweep a project in a partition until nothing of it is due; answer what is next."""

@@ -66,15 +66,14 @@ class Ticker:
         self._lease_ms = lease_ms
         self._loop = asyncio.get_running_loop()
         self._since_ms = 0
-        self._revision: int | None = None
         self._arrivals: dict[object, float] = {}  # HTTP beats that are being read
         self._beats: deque[tuple[float, int]] = deque()
         self.node = ""
+        self.revision = 0  # of the keys: it moves when one ends
         self.nodes: list[Node] = []
         self.safe_ms = 0  # up to here leases may be swept
         self.lag_s = 0.0  # how late the latest tick was
         self.on_tick: Callable[[], None] | None = None
-        self.on_revision: Callable[[], None] | None = None
 
     async def join(self) -> str:
         """Take a number among the hubs, and tick once; answer the name."""
@@ -147,10 +146,7 @@ class Ticker:
         now_ms = reply[0]
         self._clock.heard(now_ms, self._now())
         self._read_nodes(now_ms, reply[2:])
-        revision = int(reply[1])
-        if self._revision not in (None, revision) and self.on_revision is not None:
-            self.on_revision()
-        self._revision = revision
+        self.revision = int(reply[1])
 
     def _read_nodes(self, now_ms: int, entries: list[bytes]) -> None:
         nodes, gone = [], []

@@ -1,0 +1,17 @@
+"""Waiting for what has to happen soon, without guessing how soon."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+# A bound for what takes milliseconds; only a failure ever waits so long.
+SOON_S = 30.0
+
+
+async def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + SOON_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        await asyncio.sleep(0.005)

@@ -1,0 +1,66 @@
+"""Who a link may meet on loopback that is no store: a peer that answers as told, a proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable
+
+from tests.server import Server
+
+
+class Peer:
+    """A peer of ours on loopback that answers each command as it is told: not a real store."""
+
+    def __init__(self, answer: Callable[[list[bytes]], bytes]) -> None:
+        self._answer = answer
+
+    async def __aenter__(self) -> Peer:
+        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"redis://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._listener.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                count = int((await reader.readline())[1:])
+                words = []
+                for _ in range(count):
+                    size = int((await reader.readline())[1:])
+                    words.append((await reader.readexactly(size + 2))[:-2])
+                writer.write(self._answer(words))
+        writer.close()
+
+
+@contextlib.asynccontextmanager
+async def proxied(
+    server: Server, *, tls: ssl.SSLContext | None = None, piece: int = 65536
+) -> AsyncIterator[int]:
+    """Stand between link and server; give the port. Bytes are passed on in pieces of that size."""
+    handlers: set[asyncio.Task[None]] = set()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(piece):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        handlers.add(task)
+        inner = await asyncio.open_unix_connection(server.socket_path)
+        await asyncio.gather(carry(reader, inner[1]), carry(inner[0], writer))
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    try:
+        yield listener.sockets[0].getsockname()[1]
+    finally:
+        listener.close()
+        if handlers:
+            await asyncio.wait(handlers)
