@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import signal
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
@@ -15,6 +16,8 @@ DATABASES = 4096
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # `timeout` and CI end a run with SIGTERM: as after Ctrl-C, no server may outlive it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "every_loop: run it on asyncio's own loop, and on uvloop if that is installed"
     )

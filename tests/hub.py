@@ -71,14 +71,16 @@ async def running_hub(store_url: str, **settings: Any) -> AsyncIterator[RunningH
         if config.auth:
             now_ms = time.time_ns() // 1_000_000
             await hub.registry.ensure_root(config.admin_key, None, now_ms=now_ms)
+            await hub.gate.recheck()
         ready = asyncio.Event()
 
         async def listening() -> None:
             ready.set()
 
-        with socket.create_server((config.host, config.port)) as listener:
+        # On loopback even if its host is another: that only tells the hub what to believe of it.
+        with socket.create_server(("127.0.0.1", config.port)) as listener:
             host, port = listener.getsockname()[:2]
-            server = Server(hub.site, hub.sockets, listening)
+            server = Server(hub.site, hub.lobby, listening)
             serving = asyncio.create_task(server.serve(sockets=[listener]), name="server")
             try:
                 async with asyncio.timeout(SOON_S):

@@ -53,12 +53,12 @@ BACKLOG = 4096  # thousands of agents may come back in the same moment
 async def run(config: Config, announce: Announce) -> None:
     """Run a hub until it is told to stop; ``announce`` takes the lines for who started it."""
     async with AsyncExitStack() as stack:
+        listener = _listen(config)  # first: a port that is taken costs nothing yet
+        stack.callback(listener.close)
         address, revive = await _find_store(config, stack)
         hub = await stack.enter_async_context(open_hub(config, address, revive))
         if config.auth:
             await _open_accounts(config, hub, announce)
-        listener = _listen(config)
-        stack.callback(listener.close)
         server = Server(hub.site, hub.lobby, lambda: _ready(hub, listener, announce))
         with _signals(server):
             await server.serve(sockets=[listener])
@@ -105,9 +105,9 @@ class Hub:
         self.ticker.on_tick = self._ticked
         self._rechecking: asyncio.Task[None] | None = None
         self.gate = (
-            Gate(self.registry, root_token=config.admin_key)
+            Gate(self.registry, root_token=config.admin_key, good_s=config.key_memory_s)
             if config.auth
-            else OpenGate(self.registry)
+            else OpenGate(self.registry, good_s=config.key_memory_s)
         )
         limits = _limits(config)
         rules = Rules(config.origins, loopback_only=not config.auth)

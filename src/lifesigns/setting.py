@@ -116,7 +116,7 @@ def _file(each: Setting, source: str, path: str) -> str:
         # Editors and `echo` end a file with a line break that is no part of the secret.
         return Path(path).expanduser().read_text("utf-8").rstrip("\r\n")
     except (OSError, ValueError, RuntimeError) as error:
-        why = (getattr(error, "strerror", None) or "not UTF-8 text").lower()
+        why = str(getattr(error, "strerror", None) or "it is no path, or no UTF-8 text").lower()
         message = f"{source} is {json.dumps(path, ensure_ascii=False)}: it cannot be read: {why}"
         raise BadValue(message, field=each.name) from None
 

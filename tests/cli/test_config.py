@@ -148,7 +148,7 @@ def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         f'--admin-key-file is "{missing}": it cannot be read: no such file or directory'
     )
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    assert "not UTF-8 text" in refused({}, {"LIFESIGNS_REDIS_FILE": str(tmp_path / "binary")})
+    assert "no utf-8 text" in refused({}, {"LIFESIGNS_REDIS_FILE": str(tmp_path / "binary")})
 
 
 def test_only_secrets_have_files() -> None:

@@ -64,7 +64,7 @@ def test_nobody_can_forge_a_line(write: Write) -> None:
 
 
 def test_text_that_cannot_be_sent_is_logged_all_the_same(write: Write) -> None:
-    line = write(lambda log: log.info("lone %s", "\ud800", extra={"name": "\ud800"}))
+    line = write(lambda log: log.info("lone %s", "\ud800", extra={"task": "\ud800"}))
     assert b"ud800" in line.encode()
 
 

@@ -155,9 +155,9 @@ async def test_an_unheard_of_script_is_loaded_and_kept(linked: MakeLink, valkey_
     server = valkey_server()
     link = await linked(server.url)
     assert await link.ask_script(COUNT, ["sum"], [2]) == 2
+    first = link.server.run_id
     server.restart()
-    await until(lambda: not link.up)
-    await until(lambda: link.up)
+    await until(lambda: link.up and link.server.run_id != first)
     assert await link.ask("SCRIPT", "EXISTS", COUNT.sha) == [1]
 
 

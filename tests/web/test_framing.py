@@ -47,13 +47,13 @@ class Reference:
             assert isinstance(event, Frame)
             if self.close_only and event.opcode is not Opcode.CLOSE:
                 continue
-            if event.opcode in (Opcode.CLOSE, Opcode.PING, Opcode.PONG):
+            if event.opcode >= CLOSE:
                 self.events.append((event.opcode, bytes(event.data)))
                 continue
             self.fragments.append(event)
             if event.fin:
-                payload = b"".join(fragment.data for fragment in self.fragments)
-                self.events.append((self.fragments[0].opcode, payload))
+                message = b"".join(fragment.data for fragment in self.fragments)
+                self.events.append((self.fragments[0].opcode, message))
                 self.fragments = []
         self.writes += self.protocol.data_to_send()
 
@@ -209,10 +209,7 @@ CONVERSATIONS = {
     "reserved bit": [client_frame(FIN | TEXT), client_frame(0xC0 | TEXT, b"a"), AFTER],
     "unknown opcode": [AFTER, client_frame(FIN | 3, b"a"), AFTER],
     "longer lengths than needed": [
-        client_frame(head, b"ab", bits=bits)
-        for head in (*PLAIN, TEXT, FIN)
-        for bits in (7, 16, 64)
-        if (head, bits) not in [(TEXT, 7), (TEXT, 16), (FIN, 7), (FIN, 16)]
+        client_frame(head, b"ab", bits=bits) for bits in (7, 16, 64) for head in (*PLAIN, TEXT, FIN)
     ],
 }
 
@@ -247,9 +244,8 @@ def test_frame_of_any_shape_is_read_as_by_the_parser(opcode: int, before: list[b
 def test_frame_at_the_edge_of_the_short_length_is_read_as_by_the_parser(
     length: int, opcode: int
 ) -> None:
-    for head, bits in itertools.product(range(opcode, 256, 16), (7, 16, 64)):
-        if bits == 7 and length > 125:
-            continue
+    all_bits = (7, 16, 64) if length < 126 else (16, 64)
+    for head, bits in itertools.product(range(opcode, 256, 16), all_bits):
         odd = client_frame(head, payload_of(length), bits=bits)
         cuts = None if head in PLAIN else around_header_and_end(len(odd), every=50)
         for max_size in (126, 1000):
@@ -279,10 +275,8 @@ def test_long_message_is_read_byte_by_byte() -> None:
 
 def test_length_of_64_bits_is_refused_by_its_header() -> None:
     for length in (LIMIT + 1, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1):
-        header = bytes((FIN | TEXT, 0xFF)) + length.to_bytes(8, "big")
-        assert_same([header], LIMIT)
         framing = Framing(LIMIT)
-        framing.receive_data(header)
+        framing.receive_data(b"\x81\xff" + length.to_bytes(8, "big"))
         assert framing.code == 1009
 
 
@@ -321,9 +315,6 @@ def test_close_sent_anywhere_is_ended_as_by_the_parser(conversation: list[bytes]
                 for side in (reference, candidate):
                     side.receive_data(stream[at : at + step])
                 candidate.assert_as(reference, reference.seen)
-            for side in (reference, candidate):
-                side.receive_eof()
-            candidate.assert_as(reference, reference.seen)
 
 
 payloads = st.binary(max_size=24) | st.just(payload_of(126))

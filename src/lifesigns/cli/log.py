@@ -43,7 +43,7 @@ class EventFormatter(logging.Formatter):
             "event": record.getMessage(),
         }
         for name, value in vars(record).items():
-            if name not in STANDARD:
+            if name not in STANDARD and name not in fields:
                 plain = isinstance(value, int | float | None)
                 fields[name] = value if plain else self._redactor.mask(str(value))
         if record.exc_text:

@@ -242,8 +242,8 @@ class ServerSession:
         if b"ref" in payload and len(payload) <= self._limits.message_bytes:
             try:
                 ref = field.ref_of(self.codec.decode(payload))
-            except LifesignsError as error:
-                ref = error.ref
+            except LifesignsError as unread:
+                ref = unread.ref
         limits = self._limits
         error = RateLimited(
             f"At most {limits.messages_per_s:g} messages a second.", retry_after_s=1.0

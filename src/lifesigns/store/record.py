@@ -13,6 +13,8 @@ import msgpack
 
 from lifesigns.core.model import Instance, Record, Words
 
+_FIELDS = len(Words._fields)
+
 
 def pack_words(words: Words) -> bytes:
     """Pack what an instance says of itself; equal words give equal bytes."""
@@ -21,7 +23,8 @@ def pack_words(words: Words) -> bytes:
 
 def unpack_words(blob: bytes) -> Words:
     """Unpack what an instance said of itself."""
-    return Words._make(msgpack.unpackb(blob))
+    # Fields of a newer hub are left out, those that an older one did not have are the defaults.
+    return Words(*msgpack.unpackb(blob)[:_FIELDS])
 
 
 def unpack_record(

@@ -103,11 +103,13 @@ class Gate:
         registry: Registry,
         *,
         root_token: str | None = None,
+        good_s: float = GOOD_S,
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.revision: int | None = None
         self._registry = registry
+        self._good_s = good_s
         self._clock = clock
         self._now_ms = now_ms
         self._fixed: dict[str, Grant] = {}
@@ -252,7 +254,7 @@ class Gate:
             self._bad[name] = self._clock() + BAD_S
             _shrink(self._bad, BAD_KEYS)
         else:
-            self._good[name] = (grant, self._clock() + GOOD_S)
+            self._good[name] = (grant, self._clock() + self._good_s)
             _shrink(self._good, GOOD_KEYS)
             self._expect_end(grant)
         return grant

@@ -37,7 +37,7 @@ end
 
 local function fenced(rec, inst, start)
   for _, fence in ipairs(rec[FENCES]) do
-    if (fence[1] == '' or fence[1] == inst) and start <= fence[2] then return true end
+    if (fence[1] == '' or fence[1] == inst) and start < fence[2] then return true end
   end
 end
 

@@ -1,0 +1,147 @@
+"""One lane of a real store with a clock of the test's own: the scripts by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+import redis
+
+from lifesigns.core.model import Record, Words
+from lifesigns.store import script
+from lifesigns.store.lease import Lane
+from lifesigns.store.record import pack_words, unpack_record
+
+PROJECT = "default"
+KEEP_MS = 3_600_000
+HISTORY_LEN = 1_000_000
+WORDS = pack_words(Words(status="idle"))
+
+
+@dataclass(frozen=True)
+class Noted:
+    """One change, as the log has it."""
+
+    seq: int
+    at_ms: int
+    kind: str
+    was: int
+    agent: str
+    lasted_ms: int
+    record: Record
+
+
+class Board:
+    """Runs the scripts on one lane, at a time that the test gives."""
+
+    def __init__(self, url: str, *, now_ms: int = 1_760_000_000_000) -> None:
+        self.redis = redis.Redis.from_url(url, protocol=2)
+        self.lane = Lane(PROJECT, 0, 0, history_ms=600_000, retention_ms=KEEP_MS)
+        self.now_ms = now_ms
+
+    def close(self) -> None:
+        self.redis.close()
+
+    def beat(self, *rows: list[Any]) -> list[tuple[int, int, bytes]]:
+        """Apply acts in one batch; answer (code, seq, record) of each."""
+        reply = self._run(script.BEAT, list(rows))
+        assert reply[0] == self.now_ms
+        return [tuple(reply[2 + 3 * i : 5 + 3 * i]) for i in range(len(rows))]
+
+    def codes(self, *rows: list[Any]) -> list[int]:
+        return [code for code, _, _ in self.beat(*rows)]
+
+    def renew(self, ttl_ms: int, *members: bytes, age_ms: int = 0) -> list[int]:
+        """Lengthen leases; answer the indexes of those that are not there."""
+        ages = b"".join((age_ms // 4).to_bytes(2, "big") for _ in members)
+        reply = self._eval(script.RENEW, self.lane.keys[2:3], [self.now_ms, ages, ttl_ms, *members])
+        return reply[1:]
+
+    def sweep(self, *, safe_ms: int | None = None, limit: int = 128) -> tuple[int, int, int]:
+        """Sweep once; answer how many leases ended, states turned, agents were forgotten."""
+        safe_ms = self.now_ms if safe_ms is None else safe_ms
+        reply = self._run(script.SWEEP, [limit, safe_ms, HISTORY_LEN])
+        return reply[1], reply[2], reply[3]
+
+    def next_due_ms(self) -> int | None:
+        score = self.redis.zscore(self.lane.keys[4], PROJECT)
+        return None if score is None else int(score)
+
+    def serve(self, *, longest_silence_ms: int = 5_000) -> int:
+        """Note that the service is there; answer when the last gap was."""
+        part, due = self.lane.keys[7], self.lane.keys[4]
+        return self._eval(script.SERVICE, (part, due), [self.now_ms, longest_silence_ms, 64])[1]
+
+    def record(self, agent: str) -> Record | None:
+        packed = self.redis.hget(self.lane.keys[1], agent)
+        return None if packed is None else unpack_record(packed)
+
+    def live(self) -> dict[str, int]:
+        """Tell all leases and when they end."""
+        ends = self.redis.zrange(self.lane.keys[2], 0, -1, withscores=True)
+        return {member.decode(): int(score) for member, score in ends}
+
+    def log(self) -> list[Noted]:
+        """Tell all changes."""
+        noted = []
+        for _, fields in self.redis.xrange(self.lane.keys[3]):
+            unpacker = msgpack.Unpacker(raw=True, strict_map_key=False)
+            unpacker.feed(fields[b"c"])
+            seq, at, kind, was, agent, lasted = unpacker.unpack()
+            record = unpack_record(fields[b"c"][unpacker.tell() :])
+            noted.append(Noted(seq, at, kind.decode(), was, agent.decode(), lasted, record))
+        return noted
+
+    def counts(self) -> dict[int, int]:
+        """Tell how many agents have each rank, as the store counts them."""
+        meta = self.redis.hgetall(self.lane.keys[0])
+        ranks = {rank: int(meta.get(b"r%d" % rank, 0)) for rank in range(9)}
+        return {rank: n for rank, n in ranks.items() if n}
+
+    def _run(self, what: script.Script, batch: Any) -> Any:
+        packed = msgpack.packb(batch, use_bin_type=False)
+        return self._eval(what, self.lane.keys, [self.now_ms, *self.lane.tail, packed])
+
+    def _eval(self, what: script.Script, keys: Any, args: list[Any]) -> Any:
+        return self.redis.eval(what.source, len(keys), *keys, *args)
+
+
+def says(
+    agent: str,
+    instance: str,
+    session: str,
+    *,
+    n: int = 1,
+    rank: int = 8,
+    blob: bytes,
+    ttl_ms: int = 10_000,
+    age_ms: int = 0,
+    started_ms: int | None = None,
+    rev: int = 0,
+    expect: int = -1,
+    stalls_in_ms: int | None = None,
+    want: bool = False,
+) -> list[Any]:
+    """Lay out a write; ``started_ms`` makes it a hello, ``expect`` an HTTP beat."""
+    pairs = [0, rank] if stalls_in_ms is None else [0, rank, stalls_in_ms or -1, 4]
+    hello = -1 if started_ms is None else started_ms
+    return [
+        *("w", agent, instance, session, age_ms, n, rev, ttl_ms, hello, expect),
+        *(pairs, 0, 0, blob, int(want)),
+    ]
+
+
+def hello(agent: str, instance: str, session: str, **kwargs: Any) -> list[Any]:
+    """Lay out a hello that came just now, unless told otherwise."""
+    return says(agent, instance, session, **({"blob": WORDS, "started_ms": 0} | kwargs))
+
+
+def leaves(
+    agent: str, instance: str = "", session: str = "", *, text: str = "", fence: bool = False
+) -> list[Any]:
+    return ["l", agent, instance, session, 0, "left", text, int(fence)]
+
+
+def breaks(agent: str, instance: str, session: str, *, grace_ms: int = 5_000) -> list[Any]:
+    return ["m", agent, instance, session, 2, "disconnected", grace_ms]

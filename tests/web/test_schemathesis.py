@@ -1,0 +1,79 @@
+"""The description against a running hub: whatever may be sent gets an answer that it tells of.
+
+Every operation is called with what its description allows and with what it forbids, at random but
+the same in every run; what must be named to be found is mostly something that exists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import CheckFunction
+from schemathesis.specs.openapi import checks
+
+from lifesigns.web.description import DESCRIPTION
+from tests.hub import RunningHub
+
+EXAMPLES = 24
+
+SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
+OPERATIONS = {operation.ok().label: operation.ok() for operation in SCHEMA.get_all_operations()}
+CHECKS: list[CheckFunction] = [
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+]
+
+
+async def test_x(hub: RunningHub) -> None:
+    print(OPERATIONS)
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+async def test_every_answer_is_as_described(label: str, hub: RunningHub) -> None:
+    async with hub.client() as http:
+        known = await furnish(http)
+    await asyncio.to_thread(explore, label, hub, known)
+
+
+async def furnish(http: httpx.AsyncClient) -> dict[str, str]:
+    """Make one of each thing that addresses name; answer their names by path."""
+    beat = {"status": "thinking", "progress": {"done": 1}, "metadata": {"depth": 3}}
+    await http.put("/v1/pulse/a", json=beat)
+    await http.post("/v1/projects", json={"name": "p"})
+    key = await http.post("/v1/keys", json={"scope": "watch"})
+    return {"/v1/pulse/{id}": "a", "/v1/projects/{name}": "p", "/v1/keys/{id}": key.json()["id"]}
+
+
+def explore(label: str, hub: RunningHub, known: dict[str, str]) -> None:
+    """Call one operation with many cases; its thread is not the hub's."""
+    operation = OPERATIONS[label]
+    cases = [operation.as_strategy(mode) for mode in GenerationMode]
+
+    @settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=st.one_of(cases), aimed=st.sampled_from([True, True, True, False]))
+    def call(case: Any, aimed: bool) -> None:
+        if aimed:
+            case.headers.pop("X-Lifesigns-Project", None)
+            if case.path in known:
+                case.path_parameters = dict.fromkeys(case.path_parameters, known[case.path])
+        response = case.call(base_url=hub.url, headers={"Authorization": f"Bearer {hub.key}"})
+        print(label, response.status_code, response.request.method, response.request.url, str(response.request.body)[:200], response.text[:150])
+        assert response.status_code < 500, (case.as_curl_command(), response.text)
+        case.validate_response(response, checks=CHECKS)
+
+    call()
