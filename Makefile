@@ -84,8 +84,9 @@ python:
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(MAKE) --silent python >/dev/null
-	rm -rf .venv
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	@echo 'Setting up .venv, once; this takes about a minute.'
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	    --constraint constraints.txt --editable '.[hub,dev]'
 	@echo '$(CURDIR)' > $@

@@ -30,7 +30,7 @@ async def chronicle(link: Link, project: str = DEFAULT_PROJECT) -> dict[str, lis
     for number in range(keys.PARTITIONS):
         for _, (_, change) in await link.ask("XRANGE", keys.lane(project, number)[3], "-", "+"):
             head = msgpack.Unpacker(io.BytesIO(change), raw=True).unpack()
-            seq, at_ms, letter, _, agent, lasted_ms = head
+            seq, at_ms, letter, _, agent, lasted_ms, *_ = head
             kind = KIND_NAMES[letter.decode()]
             found[agent.decode()].append(Written(kind, seq, at_ms, lasted_ms))
     return found

@@ -11,7 +11,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
@@ -24,7 +23,7 @@ import httpx
 
 import lifesigns
 from lifesigns.config import Config
-from lifesigns.node import Hub, Server, open_hub
+from lifesigns.node import Hub, Server, listen, open_hub
 from lifesigns.store.address import Address
 from lifesigns.store.embedded import EmbeddedStore
 from tests.patience import SOON_S, until
@@ -50,9 +49,9 @@ class Reachable:
         key = self.key if key is None else key
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         headers |= options.pop("headers", {})
-        return httpx.AsyncClient(
-            base_url=self.url, headers=headers, timeout=SOON_S, trust_env=False, **options
-        )
+        # Nothing of TLS is loaded, which would take longer than the hub itself.
+        options = {"timeout": SOON_S, "trust_env": False, "verify": False} | options
+        return httpx.AsyncClient(base_url=self.url, headers=headers, **options)
 
 
 class RunningHub(Reachable):
@@ -78,7 +77,7 @@ async def running_hub(store_url: str, **settings: Any) -> AsyncIterator[RunningH
             ready.set()
 
         # On loopback even if its host is another: that only tells the hub what to believe of it.
-        with socket.create_server(("127.0.0.1", config.port)) as listener:
+        with listen("127.0.0.1", config.port) as listener:
             host, port = listener.getsockname()[:2]
             server = Server(hub.site, hub.lobby, listening)
             serving = asyncio.create_task(server.serve(sockets=[listener]), name="server")

@@ -20,10 +20,12 @@ from lifesigns.config import Config
 from lifesigns.core.access import DEFAULT_PROJECT, ROOT_ID, Grant
 from lifesigns.core.errors import Unavailable
 from lifesigns.core.model import Limits
+from lifesigns.hub.fanout import Fanout
 from lifesigns.store import keys, script
 from lifesigns.store.address import Address
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.embedded import EmbeddedStore
+from lifesigns.store.feed import Feed, Source
 from lifesigns.store.ingest import Ingest
 from lifesigns.store.link import Link, ReplyError
 from lifesigns.store.registry import Registry
@@ -53,7 +55,7 @@ BACKLOG = 4096  # thousands of agents may come back in the same moment
 async def run(config: Config, announce: Announce) -> None:
     """Run a hub until it is told to stop; ``announce`` takes the lines for who started it."""
     async with AsyncExitStack() as stack:
-        listener = _listen(config)  # first: a port that is taken costs nothing yet
+        listener = listen(config.host, config.port)  # first: a port that is taken costs nothing yet
         stack.callback(listener.close)
         address, revive = await _find_store(config, stack)
         hub = await stack.enter_async_context(open_hub(config, address, revive))
@@ -94,6 +96,11 @@ class Hub:
             patience_s=config.store_timeout_s,
         )
         self.store = Store(self.link, self.clock, self.ingest, self.registry, terms)
+        self.feed = Feed(self.link, self.inbox, self.store.reader)
+        self.fanout = Fanout(
+            lambda project: Source(self.feed, self.store.lanes(project)),
+            frame_bytes=_limits(config).outgoing_frame_bytes,
+        )
         self.ticker = Ticker(
             self.link,
             self.clock,
@@ -103,6 +110,7 @@ class Hub:
         )
         self.sweeper = Sweeper(self.link, self.store, self.ticker, history_len=config.history_len)
         self.ticker.on_tick = self._ticked
+        self._inbox_channel = ""
         self._rechecking: asyncio.Task[None] | None = None
         self.gate = (
             Gate(self.registry, root_token=config.admin_key, good_s=config.key_memory_s)
@@ -116,6 +124,7 @@ class Hub:
             store=self.store,
             ingest=self.ingest,
             clock=self.clock,
+            fanout=self.fanout,
             limits=limits,
             rules=rules,
             max_connections=config.max_connections,
@@ -144,7 +153,8 @@ class Hub:
         await self.inbox.start()
         node = await self.ticker.join()
         self.lobby.node = node
-        self.inbox.subscribe(keys.inbox(self.link.address.db, node))
+        self._inbox_channel = keys.inbox(self.link.address.db, node)
+        self.inbox.subscribe(self._inbox_channel)
         await self.store.know(DEFAULT_PROJECT)
         await self.gate.recheck()
 
@@ -162,13 +172,22 @@ class Hub:
 
     def _store_is_back(self) -> None:
         self.ingest.commit.unfold()
+        self.feed.store_is_back()
 
     def _pushed(self, push: list[Any]) -> None:
-        if push[0] == b"message":
-            what, _, _, _, session = msgpack.unpackb(push[2])
-            self.ingest.told(what, session)
-        elif push[0] == b"subscribe":
-            self.ingest.doubt()  # whatever was told before this moment was missed
+        what, channel = push[0], push[1].decode()
+        mine = channel == self._inbox_channel
+        if what == b"message":
+            if mine:
+                about, _, _, _, session = msgpack.unpackb(push[2])
+                self.ingest.told(about, session)
+            else:
+                self.feed.heard(channel, push[2])
+        elif what == b"subscribe":  # whatever was told before this moment was missed
+            if mine:
+                self.ingest.doubt()
+            else:
+                self.feed.confirmed(channel)
 
     def _ticked(self) -> None:
         self.sweeper.ticked()
@@ -182,7 +201,7 @@ class Hub:
 
     async def _recheck(self) -> None:
         try:
-            self.lobby.revoke(await self.gate.recheck())
+            await self.lobby.recheck()
         except (Unavailable, ReplyError) as away:
             log.info("keys cannot be looked at now: %s", away)  # the next tick tries again
 
@@ -279,11 +298,16 @@ async def _ready(hub: Hub, listener: socket.socket, announce: Announce) -> None:
     announce("ready")
 
 
-def _listen(config: Config) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Open the socket on which a hub listens."""
     family, _, _, _, place = socket.getaddrinfo(
-        config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    return socket.create_server(place[:2], family=family, backlog=BACKLOG)
+    listener = socket.create_server(place[:2], family=family, backlog=BACKLOG)
+    # Accepted sockets inherit it. asyncio's own loop leaves it out, and then the second write of an
+    # answer waits until the first is acknowledged: 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _limits(config: Config) -> Limits:

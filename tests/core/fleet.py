@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +11,11 @@ from lifesigns.core.presence import AVAILABLE, OFFLINE, instance_rank, present
 
 NOW = from_text("2026-03-22T14:30:00.000Z")
 STARTED = NOW - 1_800_000
+SILENT = Words()
 
 
 def instance(
-    name: str = "i1", rank: int = AVAILABLE, words: Words = Words(), **given: Any
+    name: str = "i1", rank: int = AVAILABLE, words: Words = SILENT, **given: Any
 ) -> Instance:
     """Make an instance of ttl 30 s whose last beat came 10 s ago."""
     made = Instance(
@@ -66,7 +66,6 @@ def shown(*instances: Instance, agent: str = "a1", **given: Any) -> Presence:
     return seen(record(*instances, **given), agent)
 
 
-def seen(known: Record, agent: str = "a1", **asked: Any) -> Presence:
+def seen(known: Record, agent: str = "a1") -> Presence:
     """Show a record."""
-    view: Mapping[str, Any] = {"epoch": "k3f9", "now_ms": NOW, **asked}
-    return present("default", agent, known, **view)
+    return present("default", agent, known, epoch="k3f9", now_ms=NOW)

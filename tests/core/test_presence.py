@@ -48,7 +48,17 @@ STATE_OF_STATUS = {
     for status in statuses.split()
 }
 # From the worst to the best; the ranks are the places in it.
-ROWS = "offline sleeping suspect error stalled degraded draining busy available".split()
+ROWS = [
+    "offline",
+    "sleeping",
+    "suspect",
+    "error",
+    "stalled",
+    "degraded",
+    "draining",
+    "busy",
+    "available",
+]
 
 
 class TestTheAgentsOwnWord:
@@ -231,7 +241,7 @@ class TestKindsOfChange:
 
     def test_the_names_are_those_of_the_contract(self) -> None:
         assert sorted(KIND_NAMES.values()) == sorted(
-            "online offline suspect stalled recovered updated forgotten".split()
+            ["online", "offline", "suspect", "stalled", "recovered", "updated", "forgotten"]
         )
 
 

@@ -8,7 +8,6 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from tests.core.fleet import NOW, STARTED, gone, instance, record, seen, shown
 
 from lifesigns.core.codec import JSON, MSGPACK
 from lifesigns.core.instant import from_text
@@ -32,6 +31,7 @@ from lifesigns.core.presence import (
     judge,
     lite,
 )
+from tests.core.fleet import NOW, STARTED, gone, instance, record, seen, shown
 
 ALIVE = range(SUSPECT, AVAILABLE + 1)
 
@@ -137,9 +137,7 @@ class TestSlots:
         assert shown(open_one, closed).free_slots == 0
 
     def test_an_available_instance_makes_up_for_a_busy_one(self) -> None:
-        known = shown(
-            instance("1", AVAILABLE), instance("2", BUSY, Words(state="busy", slots=2))
-        )
+        known = shown(instance("1", AVAILABLE), instance("2", BUSY, Words(state="busy", slots=2)))
         assert (known.state, known.slots, known.free_slots) == ("available", 3, 3)
 
 
@@ -166,17 +164,19 @@ class TestLifeAndDeath:
         known = seen(gone(why="", text=""))
         assert (known.reason, known.reason_text) == (None, None)
 
-    @pytest.mark.parametrize(
-        ("asked", "lease_ms", "held"),
-        [(True, NOW, True), (True, NOW + 1, False), (False, NOW, False), (True, None, False)],
-    )
-    def test_it_is_held_while_its_lease_has_run_out_and_may_not_end(
-        self, asked: bool, lease_ms: int | None, held: bool
-    ) -> None:
-        assert seen(record(instance(lease_ms=lease_ms)), held=asked).held is held
+    def test_it_is_held_while_the_last_of_its_leases_has_run_out_and_may_not_end(self) -> None:
+        held = instance("1", lease_ms=NOW - 5, held=True)
+        assert shown(held).held
+        assert shown(held, instance("2", lease_ms=NOW)).held
+        assert not shown(held, instance("2", lease_ms=NOW + 1)).held
 
-    def test_what_is_down_is_not_held(self) -> None:
-        assert not seen(gone(), held=True).held
+    def test_one_that_the_sweep_has_not_reached_yet_is_not_held(self) -> None:
+        assert not shown(instance(lease_ms=NOW - 5)).held
+
+    @pytest.mark.parametrize("lease_ms", [NOW, None])
+    def test_what_is_down_is_not_held(self, lease_ms: int | None) -> None:
+        assert not seen(gone()).held
+        assert not seen(record(instance(lease_ms=lease_ms, held=True), rank=OFFLINE)).held
 
     def test_a_condition_whose_time_has_come_shows_on_the_instance(self) -> None:
         stalled = instance("1", pairs=((0, BUSY), (NOW, STALLED)))
@@ -245,7 +245,18 @@ class TestSpelling:
             "seq": 1812,
         }
         assert list(lite(SEARCHER)) == (
-            "id name state status dialect group capabilities alive epoch seq".split()
+            [
+                "id",
+                "name",
+                "state",
+                "status",
+                "dialect",
+                "group",
+                "capabilities",
+                "alive",
+                "epoch",
+                "seq",
+            ]
         )
 
     def test_counts_name_states_and_no_agents(self) -> None:
@@ -266,7 +277,7 @@ class TestSpelling:
             group="g",
             host="h",
             version="v",
-            dialect="crewai",
+            dialect="other",
             busy_until_ms=NOW,
         )
         spelled = full(shown(instance(rank=BUSY, words=words)))
@@ -319,7 +330,7 @@ class TestSpelling:
                 assert codec.decode(codec.encode(spelled)) == spelled
 
     def test_details_are_full_and_lite(self) -> None:
-        assert DETAILS == {"full": full, "lite": lite}
+        assert {"full": full, "lite": lite} == DETAILS
 
 
 class TestCheck:

@@ -11,7 +11,7 @@ import redis
 from lifesigns.core.model import Record, Words
 from lifesigns.store import script
 from lifesigns.store.lease import Lane
-from lifesigns.store.record import pack_words, unpack_record
+from lifesigns.core.record import pack_words, unpack_record
 
 PROJECT = "default"
 KEEP_MS = 3_600_000
@@ -35,9 +35,9 @@ class Noted:
 class Board:
     """Runs the scripts on one lane, at a time that the test gives."""
 
-    def __init__(self, url: str, *, now_ms: int = 1_760_000_000_000) -> None:
+    def __init__(self, url: str, *, number: int = 0, now_ms: int = 1_760_000_000_000) -> None:
         self.redis = redis.Redis.from_url(url, protocol=2)
-        self.lane = Lane(PROJECT, 0, 0, history_ms=600_000, retention_ms=KEEP_MS)
+        self.lane = Lane(PROJECT, number, 0, history_ms=600_000, retention_ms=KEEP_MS)
         self.now_ms = now_ms
 
     def close(self) -> None:
@@ -56,13 +56,20 @@ class Board:
         """Lengthen leases; answer the indexes of those that are not there."""
         ages = b"".join((age_ms // 4).to_bytes(2, "big") for _ in members)
         reply = self._eval(script.RENEW, self.lane.keys[2:3], [self.now_ms, ages, ttl_ms, *members])
+        assert reply[0] == self.now_ms
         return reply[1:]
 
-    def sweep(self, *, safe_ms: int | None = None, limit: int = 128) -> tuple[int, int, int]:
+    def sweep(
+        self, *, safe_ms: int | None = None, limit: int = 128, history_len: int = HISTORY_LEN
+    ) -> tuple[int, int, int]:
         """Sweep once; answer how many leases ended, states turned, agents were forgotten."""
         safe_ms = self.now_ms if safe_ms is None else safe_ms
-        reply = self._run(script.SWEEP, [limit, safe_ms, HISTORY_LEN])
+        reply = self._run(script.SWEEP, [limit, safe_ms, history_len])
         return reply[1], reply[2], reply[3]
+
+    def forget(self, agent: str) -> bool:
+        """Drop a record; answer whether there was one."""
+        return bool(self._run(script.FORGET, [agent])[2])
 
     def next_due_ms(self) -> int | None:
         score = self.redis.zscore(self.lane.keys[4], PROJECT)
@@ -72,6 +79,13 @@ class Board:
         """Note that the service is there; answer when the last gap was."""
         part, due = self.lane.keys[7], self.lane.keys[4]
         return self._eval(script.SERVICE, (part, due), [self.now_ms, longest_silence_ms, 64])[1]
+
+    def read(self, agent: str) -> Record:
+        """Read an agent that is there, with its leases, as all who ask read it."""
+        meta, agents, live, *_, part = self.lane.keys
+        args = [self.now_ms, agent]
+        reply = self._eval(script.READ, (meta, agents, live, part), args)
+        return unpack_record(reply[3], reply[4], now_ms=reply[0], gap_ms=int(reply[2]))
 
     def record(self, agent: str) -> Record | None:
         packed = self.redis.hget(self.lane.keys[1], agent)
@@ -88,7 +102,7 @@ class Board:
         for _, fields in self.redis.xrange(self.lane.keys[3]):
             unpacker = msgpack.Unpacker(raw=True, strict_map_key=False)
             unpacker.feed(fields[b"c"])
-            seq, at, kind, was, agent, lasted = unpacker.unpack()
+            seq, at, kind, was, agent, lasted, _ = unpacker.unpack()
             record = unpack_record(fields[b"c"][unpacker.tell() :])
             noted.append(Noted(seq, at, kind.decode(), was, agent.decode(), lasted, record))
         return noted

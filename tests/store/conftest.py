@@ -1,14 +1,15 @@
-"""What the tests of the store may ask for: started links."""
+"""What the tests of the store may ask for: started links, and the scripts by hand."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 
 from lifesigns.store.address import Address
 from lifesigns.store.link import Link
+from tests.store.board import Board
 
 
 @pytest.fixture
@@ -24,3 +25,11 @@ async def linked() -> AsyncIterator[Callable[..., Awaitable[Link]]]:
     yield make
     for link in links:
         await link.aclose()
+
+
+@pytest.fixture
+def board(fresh_url: str) -> Iterator[Board]:
+    """Give an empty lane whose clock the test moves."""
+    board = Board(fresh_url)
+    yield board
+    board.close()

@@ -11,7 +11,7 @@ import pytest
 from lifesigns.core.model import Words
 from lifesigns.core.presence import KINDS
 from lifesigns.store.keys import SEPARATOR
-from lifesigns.store.record import pack_words
+from lifesigns.core.record import pack_words
 from tests.store.board import Board, breaks, leaves, says
 
 STEPS = 600
@@ -156,8 +156,8 @@ class Walk:
         record = self.board.record(agent)
         assert record is not None
         row = says(
-            agent, instance, "", n=0, rank=word, blob=blob, ttl_ms=life.ttl_ms,
-            expect=record.seq, stalls_in_ms=stalls_in,
+            agent, instance, "", n=life.n, rev=life.rev, rank=word, blob=blob,
+            ttl_ms=life.ttl_ms, expect=record.seq, stalls_in_ms=stalls_in,
         )  # fmt: skip
         wrong = [*row[:9], record.seq + 1, *row[10:]]
         assert self.board.codes(wrong, row) == [4, 0]

@@ -1,4 +1,4 @@
-"""What the tests of the web room may ask for: a running hub, and a client that shows its root key."""
+"""What the tests of the web room may ask for: a running hub, and a client with its root key."""
 
 from __future__ import annotations
 

@@ -21,9 +21,12 @@ from schemathesis.specs.openapi import checks
 from lifesigns.web.description import DESCRIPTION
 from tests.hub import RunningHub
 
-EXAMPLES = 24
+EXAMPLES = 20
 
-SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
+BULK = "POST /v1/pulse"  # takes a bad beat as well, and answers what is wrong with it
+
+# Without its ways in: which key is shown is not left to chance.
+SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION | {"security": []})
 OPERATIONS = {operation.ok().label: operation.ok() for operation in SCHEMA.get_all_operations()}
 CHECKS: list[CheckFunction] = [
     checks.status_code_conformance,
@@ -31,10 +34,6 @@ CHECKS: list[CheckFunction] = [
     checks.response_headers_conformance,
     checks.response_schema_conformance,
 ]
-
-
-async def test_x(hub: RunningHub) -> None:
-    print(OPERATIONS)
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
@@ -72,8 +71,8 @@ def explore(label: str, hub: RunningHub, known: dict[str, str]) -> None:
             if case.path in known:
                 case.path_parameters = dict.fromkeys(case.path_parameters, known[case.path])
         response = case.call(base_url=hub.url, headers={"Authorization": f"Bearer {hub.key}"})
-        print(label, response.status_code, response.request.method, response.request.url, str(response.request.body)[:200], response.text[:150])
         assert response.status_code < 500, (case.as_curl_command(), response.text)
-        case.validate_response(response, checks=CHECKS)
+        whole = [] if aimed or label == BULK else [checks.negative_data_rejection]
+        case.validate_response(response, checks=CHECKS + whole)
 
     call()

@@ -22,8 +22,14 @@ STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "taskName",
     "color_message",
 }
-# On debug these tell every frame and every header, keys included.
-TALKATIVE = ("asyncio", "redis", "uvicorn", "websockets")
+# The least level of others. On debug they tell every frame and every header, keys included; on info
+# uvicorn tells its own start and end, under a name that reads like an error.
+TALKATIVE = {
+    "asyncio": logging.INFO,
+    "redis": logging.INFO,
+    "uvicorn": logging.WARNING,
+    "websockets": logging.INFO,
+}
 
 Scalar = str | int | float | bool | None
 
@@ -77,8 +83,8 @@ def set_up(form: str, level: str, secrets: Iterable[str] = ()) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler(form, secrets, sys.stderr)]
     root.setLevel(level.upper())
-    for name in TALKATIVE:
-        logging.getLogger(name).setLevel(max(root.level, logging.INFO))
+    for name, least in TALKATIVE.items():
+        logging.getLogger(name).setLevel(max(root.level, least))
     logging.captureWarnings(True)
 
 

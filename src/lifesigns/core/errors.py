@@ -160,6 +160,7 @@ class HelloFirst(SessionError):
 class HelloTimeout(SessionError):
     code = "hello_timeout"
     close_code = 4008
+    retry = True
 
 
 class AlreadyGreeted(SessionError):

@@ -112,6 +112,11 @@ def number_of(
     return value
 
 
+def text_of(message: Mapping[str, Any], name: str) -> str:
+    """Take a text that must be there."""
+    return _text(message.get(name), name)
+
+
 def choice_of(message: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> str:
     """Take one of a few words; the first is the default."""
     value = message.get(name)

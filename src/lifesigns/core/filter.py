@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lifesigns.core.access import covers
+from lifesigns.core.errors import BadValue
 from lifesigns.core.model import Presence
+from lifesigns.core.presence import STATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +25,14 @@ class Filter:
     host: Sequence[str] = ()
     did: Sequence[str] = ()
     capability: Sequence[str] = ()  # all of them
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # one of each key's values
     alive: bool | None = None
+
+    @property
+    def everything(self) -> bool:
+        """Whether it asks nothing."""
+        parts = (self.ids, self.state, self.capability, self.metadata)
+        return self.alive is None and not any(parts) and not any(getattr(self, w) for w in WORDS)
 
     def matches(self, presence: Presence) -> bool:
         """Tell whether an agent is meant."""
@@ -43,11 +51,57 @@ class Filter:
                 return False
         if self.metadata:
             given = words.metadata or {}
-            return all(_equal(given.get(key), value) for key, value in self.metadata.items())
+            return all(
+                any(_equal(given.get(key), value) for value in values)
+                for key, values in self.metadata.items()
+            )
         return True
 
 
 WORDS = ("status", "dialect", "name", "group", "host", "did")
+
+LISTS = ("ids", "state", "capability", *WORDS)
+LONGEST_LIST = 1_000
+
+
+def filter_of(message: Mapping[str, Any]) -> Filter:
+    """Take the filter out of a message; a part that nobody knows would show too much."""
+    given = message.get("filter")
+    if given is None:
+        return Filter()
+    if not isinstance(given, dict):
+        raise BadValue("filter is a map.", field="filter")
+    parts: dict[str, Any] = {}
+    for name, value in given.items():
+        path = f"filter.{name}"
+        if value is None:
+            continue
+        if name in LISTS:
+            parts[name] = _texts(value, path)
+        elif name == "metadata":
+            if not isinstance(value, dict):
+                raise BadValue(f"{path} is a map.", field=path)
+            parts[name] = {key: (each,) for key, each in value.items()}
+        elif name == "alive":
+            if not isinstance(value, bool):
+                raise BadValue(f"{path} is true or false.", field=path)
+            parts[name] = value
+        else:
+            raise BadValue(f"A filter has no part {name[:64]!r}.", field=path[:128])
+    unknown = [state for state in parts.get("state", ()) if state not in STATES]
+    if unknown:
+        raise BadValue(f"A state is one of {', '.join(STATES)}.", field="filter.state")
+    return Filter(**parts)
+
+
+def _texts(value: Any, path: str) -> tuple[str, ...]:
+    if isinstance(value, str):  # one needs no list
+        return (value,)
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise BadValue(f"{path} is a list of texts.", field=path)
+    if len(value) > LONGEST_LIST:
+        raise BadValue(f"{path} has at most {LONGEST_LIST} entries.", field=path)
+    return tuple(value)
 
 
 def _equal(given: Any, wanted: Any) -> bool:

@@ -48,6 +48,7 @@ class Limits:
     capabilities: int = 64
     slots: int = 1_000
     check_agents: int = 1_000
+    watches: int = 100  # on one connection
     message_bytes: int = 65_536
     check_message_bytes: int = 262_144
     messages_per_s: float = 50.0
@@ -79,6 +80,7 @@ class Instance:
     worded_ms: int  # since when its own word is what it is
     words: Words
     lease_ms: int | None  # None: it holds none
+    held: bool = False  # its lease ran out while the service was away, and counts on for a while
 
     @property
     def last_heartbeat_ms(self) -> int:

@@ -122,7 +122,6 @@ def present(
     *,
     epoch: str,
     now_ms: int,
-    held: bool = False,
 ) -> Presence:
     """Derive what the world is shown of an agent."""
     ranked = [(instance_rank(i.pairs, now_ms), i) for i in record.instances]
@@ -137,6 +136,7 @@ def present(
     alive = record.rank > SLEEPING
     leases = [i.lease_ms for i in record.instances if i.lease_ms is not None]
     expires_at_ms = max(leases, default=None)
+    any_held = any(i.held for i in record.instances)
     busy_until = max((i.words.busy_until_ms or 0 for i in speakers), default=0)
     return Presence(
         id=agent,
@@ -149,7 +149,7 @@ def present(
         free_slots=slots if _claimable(record.rank, slots, record.instances) else 0,
         last_heartbeat_ms=max(i.last_heartbeat_ms for i in speakers),
         expires_at_ms=expires_at_ms,
-        held=held and alive and expires_at_ms is not None and expires_at_ms <= now_ms,
+        held=alive and expires_at_ms is not None and expires_at_ms <= now_ms and any_held,
         last_progress_ms=max(i.progressed_ms for i in speakers),
         busy_until_ms=busy_until or None,
         online_since_ms=record.up_ms if alive else None,

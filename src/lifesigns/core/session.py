@@ -27,6 +27,7 @@ from lifesigns.core.errors import (
     TooLarge,
     UnknownType,
 )
+from lifesigns.core.filter import Filter, filter_of
 from lifesigns.core.model import Limits
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -80,6 +81,20 @@ class CheckAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchAsked:
+    ref: str | int
+    wanted: Filter
+    since: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnwatchAsked:
+    ref: str | int | None
+    watch: str
+
+
+@dataclass(frozen=True, slots=True)
 class PingAsked:
     ref: str | int | None
 
@@ -91,7 +106,7 @@ class Sign:
 
 SIGN: Final = Sign()
 
-Event = Hello | Beat | Bye | CheckAsked | PingAsked | Sign
+Event = Hello | Beat | Bye | CheckAsked | WatchAsked | UnwatchAsked | PingAsked | Sign
 
 
 def reconnects(close_code: int) -> bool:
@@ -193,6 +208,10 @@ class ServerSession:
             return PingAsked(ref)
         if name == "check":
             return self._read_check(message, ref)
+        if name == "watch":
+            return self._read_watch(message, ref)
+        if name == "unwatch":
+            return UnwatchAsked(ref, field.text_of(message, "watch"))
         if name == "bye":
             return Bye(ref, field.reason_of(message, self._limits))
         if name == "hello":
@@ -218,6 +237,17 @@ class ServerSession:
             agents=field.agents_of(message, self._limits),
             within_ms=field.number_of(message, "within", 0, 1e12),
             detail=field.choice_of(message, "detail", ("full", "lite")),
+        )
+
+    def _read_watch(self, message: dict[str, Any], ref: str | int | None) -> WatchAsked:
+        if ref is None:
+            raise BadValue("A watch needs a ref.", field="ref")
+        since = message.get("since")
+        return WatchAsked(
+            ref=ref,
+            wanted=filter_of(message),
+            since=None if since is None else field.text_of(message, "since"),
+            detail=field.choice_of(message, "detail", ("full", "lite", "counts")),
         )
 
     def _within_rate(self, now: float) -> bool:

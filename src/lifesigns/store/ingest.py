@@ -14,6 +14,7 @@ from typing import Any
 from lifesigns.core.errors import Conflict, Unavailable
 from lifesigns.core.model import Words
 from lifesigns.core.presence import SUSPECT, is_progress, merge
+from lifesigns.core.record import unpack_record
 from lifesigns.store import keys
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.commit import Commit
@@ -24,11 +25,11 @@ from lifesigns.store.entry import (
     WRITTEN,
     Answer,
     Receipt,
+    elapsed_ms,
 )
 from lifesigns.store.lease import Holder, Lane, Lease
 from lifesigns.store.link import Link
 from lifesigns.store.news import Done, End, News
-from lifesigns.store.record import unpack_record
 
 
 class Ingest:
@@ -161,7 +162,7 @@ class Ingest:
         """Act on what the store said of a session's news."""
         lease = news.lease
         if answer.code in (WRITTEN, STORED_BEFORE):
-            lease.ends_ms = answer.store_ms - (answer.sent_at - news.at) * 1000 + lease.ttl_ms
+            lease.ends_ms = answer.store_ms - elapsed_ms(news.at, answer.sent_at) + lease.ttl_ms
             lease.seq, lease.epoch = answer.seq, answer.epoch
             news.tell(Receipt(answer.seq, answer.epoch, int(lease.ends_ms)))
         elif lease.ended:
@@ -195,6 +196,8 @@ class Ingest:
         news = self._news.get(lease.session)
         if news is not None:
             news.done.append(done)
+        elif not lease.epoch:  # its hello is on its way: no beat is confirmed before that
+            self._write(lease, now, {}, done)
         else:
             done(Receipt(lease.seq, lease.epoch, self._clock.at_ms(now) + lease.ttl_ms))
 
@@ -235,14 +238,15 @@ class Ingest:
 
     def _rebase(self, lease: Lease, news: News, packed: bytes) -> None:
         """Others wrote to the words meanwhile: say on top of theirs what was said here."""
+        clock_ms = self._clock.offset_ms
         for instance in unpack_record(packed).instances:
             if instance.name == lease.instance and instance.session == lease.session:
-                lease.rev = instance.rev
+                lease.adopt(instance, clock_ms)
                 words = merge(instance.words, news.said)
                 newer = self._news.get(lease.session)
                 if newer is not None:
                     words = merge(words, newer.said)
-                lease.speak(words, news.at, self._clock.offset_ms, progress=False)
+                lease.speak(words, news.at, clock_ms, progress=False)
 
     def _greet_again(self, lease: Lease) -> None:
         """The store has no such lease: say hello again, as old as it is."""

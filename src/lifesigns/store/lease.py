@@ -11,11 +11,11 @@ from typing import Protocol
 
 import msgpack
 
-from lifesigns.core.model import Words
+from lifesigns.core.model import Instance, Words
 from lifesigns.core.presence import KINDS, own_rank, stalls_at_ms
+from lifesigns.core.record import pack_words, unpack_words
 from lifesigns.store import keys
 from lifesigns.store.entry import Entry
-from lifesigns.store.record import pack_words, unpack_words
 
 
 class Holder(Protocol):
@@ -110,6 +110,13 @@ class Lease:
         )
         self.stalls_at = None if due_ms is None else (due_ms - clock_ms) / 1000
         return differs
+
+    def adopt(self, instance: Instance, clock_ms: float) -> None:
+        """Take what the store has of its words and of their clocks: others wrote to them."""
+        self.rev = instance.rev
+        self.own, self.blob = own_rank(instance.words), pack_words(instance.words)
+        self.progressed_at = max(self.progressed_at, (instance.progressed_ms - clock_ms) / 1000)
+        self.worded_at = (instance.worded_ms - clock_ms) / 1000
 
 
 class Lane:

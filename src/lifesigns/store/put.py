@@ -1,8 +1,8 @@
 """Acts on an agent that come from outside a session: HTTP beats, and its removal.
 
 A beat that says only a part is merged here, onto the record as this hub knows it, and written only
-if the record's number is still the one that was judged; else the store answers the record as it
-is, and the beat is judged again. So nothing is read before it is written.
+if the record and the instance are still the ones that were judged; else the store answers the
+record as it is, and the beat is judged again. So nothing is read before it is written.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from lifesigns.core.presence import (
     present,
     stalls_at_ms,
 )
+from lifesigns.core.record import pack_words, unpack_record
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.commit import Commit
 from lifesigns.store.entry import ALTERED, WRITTEN, Answer, Entry, elapsed_ms
 from lifesigns.store.lease import Lane
-from lifesigns.store.record import pack_words, unpack_record
 
 HTTP_INSTANCE = "-"
-TRIES = 16  # each lost one means that somebody else won, so a crowd of writers gets through
+TRIES = 128  # each lost one means that another writer won; a socket may say 100 things in a burst
 REMEMBERED = 20_000  # records of about 300 bytes
 
 Judged = Callable[[Presence | LifesignsError | None], None]
@@ -133,8 +133,8 @@ class Put(Entry):
             name,
             "",
             elapsed_ms(self.at, now),
-            0,
-            0,
+            target.n if target else 0,
+            target.rev if target else 0,
             self._ttl_ms,
             -1,
             record.seq if record else 0,

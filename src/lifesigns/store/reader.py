@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from lifesigns.core.errors import Unavailable
 from lifesigns.core.model import Presence
 from lifesigns.core.presence import present
+from lifesigns.core.record import unpack_record
 from lifesigns.store import script
 from lifesigns.store.lease import Lane
 from lifesigns.store.link import Link, Script
-from lifesigns.store.record import unpack_record
 
 BATCH = 256
 PAGE = 256  # records that one command scans: it must not hold the server up
@@ -26,6 +26,17 @@ class Reading(NamedTuple):
 
     presence: Presence | None
     now_ms: int
+
+
+class Page(NamedTuple):
+    """Some of a lane's records; all changes up to ``seq`` are in them."""
+
+    now_ms: int
+    epoch: str
+    gap_ms: int
+    seq: int
+    at_ms: int
+    records: list[tuple[str, bytes, list[bytes | None]]]
 
 
 Waiting = asyncio.Future[Reading]
@@ -52,21 +63,27 @@ class Reader:
 
     async def scan(self, lane: Lane) -> AsyncIterator[Presence]:
         """Go through all agents of a lane, each at least once if it is there throughout."""
+        async for page in self.pages(lane):
+            for agent, packed, leases in page.records:
+                record = unpack_record(packed, leases, now_ms=page.now_ms, gap_ms=page.gap_ms)
+                yield present(lane.project, agent, record, epoch=page.epoch, now_ms=page.now_ms)
+
+    async def pages(self, lane: Lane) -> AsyncIterator[Page]:
+        """Go through all records of a lane as they are packed."""
         cursor = b"0"
         while True:
             reply = await self._call(script.SCAN, lane, cursor, PAGE)
-            now_ms, epoch, gap_ms, cursor = reply[0], reply[1].decode(), int(reply[2]), reply[3]
-            for i in range(4, len(reply), 3):
-                agent = reply[i].decode()
-                record = unpack_record(reply[i + 1], reply[i + 2], now_ms=now_ms, gap_ms=gap_ms)
-                yield present(
-                    lane.project,
-                    agent,
-                    record,
-                    epoch=epoch,
-                    now_ms=now_ms,
-                    held=gap_ms > 0,
-                )
+            cursor = reply[3]
+            yield Page(
+                now_ms=reply[0],
+                epoch=reply[1].decode(),
+                gap_ms=int(reply[2]),
+                seq=int(reply[4]),
+                at_ms=int(reply[5]),
+                records=[
+                    (reply[i].decode(), reply[i + 1], reply[i + 2]) for i in range(6, len(reply), 3)
+                ],
+            )
             if cursor == b"0":
                 return
 
@@ -108,9 +125,7 @@ class Reader:
             presence = None
             if packed is not None:
                 record = unpack_record(packed, leases, now_ms=now_ms, gap_ms=gap_ms)
-                presence = present(
-                    lane.project, name, record, epoch=epoch, now_ms=now_ms, held=gap_ms > 0
-                )
+                presence = present(lane.project, name, record, epoch=epoch, now_ms=now_ms)
             if not waiting[name].done():
                 waiting[name].set_result(Reading(presence, now_ms))
 

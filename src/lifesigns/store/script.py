@@ -27,6 +27,7 @@ def _after_prelude(name: str, flags: str = "") -> Script:
 
 BEAT = _after_prelude("beat")
 SWEEP = _after_prelude("sweep", " flags=allow-oom")
+HEAL = _after_prelude("heal")
 FORGET = _after_prelude("forget", " flags=allow-oom")
 RENEW = _alone("renew")
 SERVICE = _alone("service")
@@ -34,4 +35,4 @@ TICK = _alone("tick")
 READ = _alone("read")
 SCAN = _alone("scan")
 
-ALL = (BEAT, SWEEP, FORGET, RENEW, SERVICE, TICK, READ, SCAN)
+ALL = (BEAT, SWEEP, FORGET, RENEW, SERVICE, TICK, READ, SCAN, HEAL)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import msgpack
 
@@ -49,11 +50,12 @@ class Store:
         self._ingest = ingest
         self._registry = registry
         self._terms = terms
-        self._reader = Reader(link)
+        self.reader = Reader(link)
         self._memory = Memory()
         self._loop = asyncio.get_running_loop()
         self._spreads: dict[str, int] = {}
         self._lanes: dict[tuple[str, int], Lane] = {}
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     @property
     def up(self) -> bool:
@@ -72,14 +74,18 @@ class Store:
         """Tell whether a project is known already."""
         return project in self._spreads
 
-    def unknow(self, project: str) -> None:
-        """A project was deleted: ask again when its name comes up."""
-        self._spreads.pop(project, None)
+    async def relearn(self) -> None:
+        """Look at the known projects again: one may be gone, or be another of the same name."""
+        for project in list(self._spreads):
+            found = await self._registry.project(project)
+            if found is None:
+                self._spreads.pop(project, None)
+            else:
+                self._spreads[project] = found.spread
 
     def lane(self, project: str, agent: str) -> Lane:
         """Find the place of an agent; its project must be known."""
-        spread = self._spreads[project]
-        return self.lane_at(project, keys.partition(project, agent, spread))
+        return self.lane_at(project, keys.partition(project, agent, self._spread(project)))
 
     def lane_at(self, project: str, number: int) -> Lane:
         """Find a project's place in a partition."""
@@ -96,15 +102,35 @@ class Store:
 
     def lanes(self, project: str) -> list[Lane]:
         """Find all places of a project."""
-        if self._spreads[project] == 1:
+        if self._spread(project) == 1:
             return [self.lane_at(project, keys.partition(project, "", 1))]
         return [self.lane_at(project, number) for number in range(keys.PARTITIONS)]
+
+    def _spread(self, project: str) -> int:
+        spread = self._spreads.get(project)
+        if spread is None:  # it was deleted under a socket that is still open
+            raise NotFound(f"There is no project {project!r}.")
+        return spread
 
     # Telling.
 
     async def put(self, project: str, beat: HttpBeat, at: float) -> Presence:
         """Store a beat without a session; answer the presence after the commit."""
         lane = self.lane(project, beat.agent)
+        turn = self._turns.setdefault((project, beat.agent), asyncio.Lock())
+        try:
+            # In their order, one at a time: each would alter the record under the others.
+            async with asyncio.timeout(self._terms.patience_s), turn:
+                presence = await self._put(lane, beat, at)
+        except TimeoutError:
+            raise Unavailable("The store does not answer.") from None
+        if presence is None:
+            presence = (await self.read(project, beat.agent)).presence
+        if presence is None:
+            raise NotFound("The agent was forgotten at this very moment.")
+        return presence
+
+    def _put(self, lane: Lane, beat: HttpBeat, at: float) -> asyncio.Future[Presence | None]:
         stored: asyncio.Future[Presence | None] = self._loop.create_future()
         put = Put(
             lane,
@@ -117,12 +143,7 @@ class Store:
             default_ttl_ms=self._terms.http_ttl_ms,
         )
         self._submit(lane, put)
-        presence = await self._within(stored)
-        if presence is None:
-            presence = (await self.read(project, beat.agent)).presence
-        if presence is None:
-            raise NotFound("The agent was forgotten at this very moment.")
-        return presence
+        return stored
 
     async def remove(
         self, project: str, agent: str, instance: str | None, at: float
@@ -167,13 +188,13 @@ class Store:
 
     async def read(self, project: str, agent: str) -> Reading:
         """Read one agent as it is now."""
-        return await self._within(self._reader.read(self.lane(project, agent), agent))
+        return await self._within(self.reader.read(self.lane(project, agent), agent))
 
     async def check(
         self, project: str, agents: Sequence[str], within_ms: float | None
     ) -> list[Check]:
         """Say of each agent whether it is alive, and how old the evidence is."""
-        waiting = [self._reader.read(self.lane(project, agent), agent) for agent in agents]
+        waiting = [self.reader.read(self.lane(project, agent), agent) for agent in agents]
         readings = await self._within(asyncio.gather(*waiting))
         return [
             judge(agent, reading.presence, now_ms=reading.now_ms, within_ms=within_ms)
@@ -185,7 +206,7 @@ class Store:
         seen: set[str] = set()
         for lane in self.lanes(project):
             seen.clear()  # an agent never changes its partition
-            async for presence in self._reader.scan(lane):
+            async for presence in self.reader.scan(lane):
                 if presence.id not in seen:
                     seen.add(presence.id)
                     yield presence
@@ -194,7 +215,7 @@ class Store:
         """Count a project's agents by their rank."""
         total: dict[int, int] = {}
         counts: Iterable[dict[int, int]] = await asyncio.gather(
-            *[self._reader.count(lane) for lane in self.lanes(project)]
+            *[self.reader.count(lane) for lane in self.lanes(project)]
         )
         for each in counts:
             for rank, n in each.items():

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from lifesigns.core import field
 from lifesigns.core.access import (
+    DEFAULT_PROJECT,
     Grant,
     check_agent_pattern,
     check_name,
@@ -18,7 +19,7 @@ from lifesigns.core.access import (
     check_scope,
     check_token,
 )
-from lifesigns.core.errors import BadValue, NotFound, Unauthorized
+from lifesigns.core.errors import BadValue, Conflict, NotFound, Unauthorized
 from lifesigns.core.instant import from_text, to_text
 from lifesigns.store.registry import TICKETS, Project, Purpose
 from lifesigns.web.http import Desk, body_of, grant_of, handler, query_of, reply
@@ -43,7 +44,7 @@ async def create_key(desk: Desk, request: Request) -> Response:
         wanted, token=None if token is None else check_token(token), now_ms=_now_ms()
     )
     if token is not None:  # it may have been refused here lately
-        desk.lobby.revoke(await desk.gate.recheck())
+        await desk.lobby.recheck()
     return reply(_key(made) | {"key": shown}, 201)
 
 
@@ -68,6 +69,7 @@ async def revoke_key(desk: Desk, request: Request) -> Response:
     grant = await grant_of(desk, request)
     grant.allow_admin()
     await desk.registry.revoke(grant.project, request.path_params["id"])
+    await desk.lobby.recheck()
     return reply({"ok": True})
 
 
@@ -102,9 +104,11 @@ async def delete_project(desk: Desk, request: Request) -> Response:
     grant = await grant_of(desk, request)
     grant.allow_root()
     name = request.path_params["name"]
+    if name == DEFAULT_PROJECT:  # before its agents are forgotten
+        raise Conflict(f"The project {name!r} stays.", field="name")
     await desk.store.drop(name)
     await desk.registry.delete_project(name)
-    desk.store.unknow(name)
+    await desk.lobby.recheck()
     return reply({"ok": True})
 
 
@@ -136,7 +140,10 @@ def _expiry(body: dict[str, Any]) -> int | None:
         return None
     if not isinstance(value, str):
         raise BadValue("expires_at is a time as text.", field="expires_at")
-    return from_text(value)
+    try:
+        return from_text(value)
+    except BadValue as bad:
+        raise BadValue(bad.message, field="expires_at") from bad
 
 
 def _key(grant: Grant) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from lifesigns import __version__
 from lifesigns.core.filter import WORDS
 from lifesigns.core.presence import DETAILS, STATES
 from lifesigns.web.pulse import BULK, LISTED
-from lifesigns.web.schema import SCHEMAS, Schema, record, ref, several
+from lifesigns.web.schema import NAME, SCHEMAS, Schema, record, ref, several
 from lifesigns.workers.census import METADATA, PARTS
 
 JSON_TYPE = "application/json"
@@ -38,9 +38,8 @@ ERRORS = {
 
 def _error(status: int) -> Schema:
     code, text, sentence = ERRORS[status]
-    example: Schema = {"error": sentence, "code": code}
-    if status == 422:
-        example["detail"] = [{"field": "task", "message": sentence}]
+    detail = [{"field": "task", "message": sentence}] if status == 422 else []
+    example = {"error": sentence, "code": code, "detail": detail}
     answer: Schema = {
         "description": text,
         "content": {JSON_TYPE: {"schema": ref("Error"), "example": example}},
@@ -66,12 +65,13 @@ def _operation(
     operation: Schema = {"operationId": name, "summary": summary}
     if text:
         operation["description"] = text
-    parameters = [*asks, *([] if keys == () else [{"$ref": "#/components/parameters/Project"}])]
+    parameters = [*asks, *([{"$ref": "#/components/parameters/Project"}] if keys is None else [])]
     if parameters:
         operation["parameters"] = parameters
     if takes is not None:
         content = {"schema": ref(takes)} | ({} if example is None else {"example": example})
-        operation["requestBody"] = {"content": {JSON_TYPE: content}}
+        required = "required" in SCHEMAS[takes]
+        operation["requestBody"] = {"required": required, "content": {JSON_TYPE: content}}
     operation["responses"] = {str(status): answer} | {
         str(each): {"$ref": f"#/components/responses/{each}"} for each in sorted(failures)
     }
@@ -98,6 +98,7 @@ KEY_ID = _path("id", {"type": "string", "minLength": 1})
 PROJECT_NAME = _path("name", ref("ProjectName"))
 EXPAND = _query("expand", {"enum": ["instances"]}, "spell the instances out")
 TEXT: Schema = {"type": "string"}
+PART: Schema = {"anyOf": [{"enum": list(PARTS)}, {"type": "string", "pattern": r"^metadata\."}]}
 NO_KEY: tuple[Schema, ...] = ()
 OPEN_ON_LOOPBACK: tuple[Schema, ...] = ({}, {"bearer": []}, {"api_key": []}, {"agent_token": []})
 PRESENCE = {"id": "search-agent", "alive": True, "state": "busy", "status": "thinking"}
@@ -162,7 +163,7 @@ PATHS: dict[str, Schema] = {
             *READING,
             asks=(
                 AGENT,
-                _query("instance", {"type": "string", "minLength": 1}, "only this one leaves"),
+                _query("instance", NAME, "only this one leaves"),
                 _query("forget", {"enum": ["true", "false"]}, "drop its record too (admin)"),
             ),
         ),
@@ -271,7 +272,7 @@ PATHS: dict[str, Schema] = {
             _answer(ref("Stats"), "How it is now"),
             *READING,
             asks=(
-                _query("by", TEXT, f"one of {', '.join(PARTS)}, or {METADATA}<key>"),
+                _query("by", PART, f"one of {', '.join(PARTS)}, or {METADATA}<key>"),
                 _query("value", TEXT, "a key of metadata whose numbers are added up"),
             ),
         )

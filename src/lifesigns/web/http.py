@@ -16,7 +16,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Router
+from starlette.routing import Match, Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from lifesigns.core.access import Grant
@@ -80,9 +80,9 @@ def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
 
 def refuse(error: LifesignsError) -> Response:
     """Answer an error in the hub's own shape."""
-    body: dict[str, Any] = {"error": error.message, "code": error.code}
-    if error.field is not None:
-        body["detail"] = [{"field": error.field, "message": error.message}]
+    named = error.field is not None
+    detail = [{"field": error.field, "message": error.message}] if named else []
+    body = {"error": error.message, "code": error.code, "detail": detail}
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
@@ -139,8 +139,9 @@ def query_of(request: Request, known: Sequence[str]) -> dict[str, str]:
 class Site:
     """The ASGI application."""
 
-    def __init__(self, desk: Desk, routes: Sequence[BaseRoute]) -> None:
+    def __init__(self, desk: Desk, routes: Sequence[Route]) -> None:
         self._desk = desk
+        self._routes = routes
         self._router = Router(routes=routes, redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -168,10 +169,18 @@ class Site:
             if begun:
                 log.exception("a call failed after its answer had begun")
                 raise
-            await refuse(_known(error))(scope, receive, send)
+            refusal = refuse(known := _known(error))
+            if isinstance(known, MethodNotAllowed):
+                refusal.headers["Allow"] = ", ".join(self._methods(scope))
+            await refusal(scope, receive, send)
         finally:
             if beats:
                 self._desk.ticker.arrived(token)
+
+    def _methods(self, scope: Scope) -> list[str]:
+        """Name what an address takes, on all of its routes."""
+        here = [each for each in self._routes if each.matches(scope)[0] is not Match.NONE]
+        return sorted({method for route in here for method in route.methods or ()})
 
     def _check_source(self, scope: Scope) -> None:
         rules = self._desk.rules

@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from lifesigns.core.model import Limits
+from lifesigns.hub.fanout import Fanout
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.ingest import Ingest
 from lifesigns.store.store import Store
@@ -38,6 +39,7 @@ class Lobby:
         store: Store,
         ingest: Ingest,
         clock: StoreClock,
+        fanout: Fanout,
         limits: Limits,
         rules: Rules,
         max_connections: int,
@@ -46,6 +48,7 @@ class Lobby:
         self.store = store
         self.ingest = ingest
         self.clock = clock
+        self.fanout = fanout
         self.limits = limits
         self.rules = rules
         self.max_connections = max_connections
@@ -75,6 +78,13 @@ class Lobby:
         """Close the sockets of keys that are not good any more."""
         for connection in [c for c in self.open if c.key_id in key_ids]:
             connection.revoked()
+
+    async def recheck(self) -> None:
+        """Catch up with the registry: keys may have ended, and projects gone or come anew."""
+        former = self.gate.revision
+        self.revoke(await self.gate.recheck())
+        if self.gate.revision != former:
+            await self.store.relearn()
 
     def drain(self) -> None:
         """Send all away; their leases run on, so that they can come back elsewhere."""

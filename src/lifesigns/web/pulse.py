@@ -68,7 +68,10 @@ async def delete(desk: Desk, request: Request) -> Response:
     grant.allow_beat(agent)
     instance = query.get("instance")
     if instance is not None:
-        check_instance(instance)
+        try:
+            check_instance(instance)
+        except BadValue as bad:
+            raise BadRequest(bad.message, field=bad.field) from bad
     at = asyncio.get_running_loop().time()
     presence = await desk.store.remove(grant.project, agent, instance, at)
     if presence is None:
@@ -165,12 +168,13 @@ async def _limit(desk: Desk, grant: Grant, agent: str, body: Mapping[str, Any], 
 def _filter_of(request: Request) -> tuple[Filter, dict[str, str]]:
     lists: dict[str, list[str]] = {name: [] for name in ("ids", "state", "capability", *WORDS)}
     single: dict[str, str] = {}
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, tuple[Any, ...]] = {}
     for name, value in request.query_params.multi_items():
         if name in lists:
             lists[name].append(value)
         elif name.startswith("metadata.") and len(name) > len("metadata."):
-            metadata[name.removeprefix("metadata.")] = _literal(value)
+            key = name.removeprefix("metadata.")
+            metadata[key] = (*metadata.get(key, ()), value, _literal(value))
         elif name not in ("alive", "limit", "after", "detail", "expand"):
             raise BadRequest(f"There is no parameter {name[:64]!r}.", field=name[:64])
         elif name in single:
@@ -182,6 +186,8 @@ def _filter_of(request: Request) -> tuple[Filter, dict[str, str]]:
             raise BadRequest(f"A state is one of {', '.join(STATES)}.", field="state")
     if single.get("detail", "full") not in (*DETAILS, "counts"):
         raise BadRequest("detail is one of full, lite, counts.", field="detail")
+    if single.get("expand", "instances") != "instances":
+        raise BadRequest("Only instances can be expanded.", field="expand")
     if single.get("alive", "any") not in ("true", "false", "any"):
         raise BadRequest("alive is one of true, false, any.", field="alive")
     asked = single.get("alive", "any" if lists["state"] else "true")
@@ -228,7 +234,8 @@ def _whole(query: Mapping[str, str], name: str, low: int, high: int, default: in
     value = query.get(name)
     if value is None:
         return default
-    if not value.isdecimal() or not low <= int(value) <= high:
+    short = value.isdecimal() and len(value) <= len(str(high))
+    if not short or not low <= int(value) <= high:
         raise BadRequest(f"{name} is a whole number from {low} to {high}.", field=name)
     return int(value)
 

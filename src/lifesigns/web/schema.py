@@ -221,8 +221,7 @@ SCHEMAS: dict[str, Schema] = {
             "error": said("a sentence that a person understands", **TEXT),
             "code": said("the machine's word for it", **TEXT),
             "detail": several(record({"field": TEXT, "message": TEXT})),
-        },
-        "detail",
+        }
     ),
     "Beat": record(BEAT, *BEAT),
     "Beats": record(
@@ -255,7 +254,7 @@ SCHEMAS: dict[str, Schema] = {
     "Counts": record({"counts": tally(COUNT), "total": COUNT}),
     "Check": record(
         {
-            "agents": several(TEXT, minItems=1, maxItems=LIMITS.check_agents),
+            "agents": several(ref("AgentId"), minItems=1, maxItems=LIMITS.check_agents),
             "within": nullable(said("milliseconds", type="number", minimum=0, maximum=10**12)),
             "detail": {"enum": ["full", "lite", None]},
         },
@@ -285,7 +284,14 @@ SCHEMAS: dict[str, Schema] = {
     "NewKey": record(
         {
             "scope": ref("Scope"),
-            "agent": nullable(said("of the scope agent: an id, or a prefix with *", **TEXT)),
+            "agent": nullable(
+                said(
+                    "of the scope agent only: an id, or a prefix that ends in *",
+                    type="string",
+                    pattern=r"^[A-Za-z0-9._:@~-]{0,128}\*?$",
+                    minLength=1,
+                )
+            ),
             "poster": nullable(NAME),
             "name": nullable(NAME),
             "expires_at": nullable(ref("Instant")),

@@ -15,11 +15,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from lifesigns.core.access import Grant
-from lifesigns.core.codec import Codec
 from lifesigns.core.errors import (
     BadRequest,
     Internal,
     LifesignsError,
+    NotFound,
     Revoked,
     Superseded,
     Unavailable,
@@ -37,12 +37,17 @@ from lifesigns.core.session import (
     Hello,
     PingAsked,
     ServerSession,
+    UnwatchAsked,
+    WatchAsked,
 )
+from lifesigns.hub.packet import Packet
 from lifesigns.store.entry import Receipt
 from lifesigns.store.lease import Lease
+from lifesigns.web.answer import reply_to, send_checked
 from lifesigns.web.door import Asked, identify, open_door
 from lifesigns.web.framing import BINARY, PING, TEXT, Framing, frame
 from lifesigns.web.lobby import Lobby
+from lifesigns.web.spectator import Spectator
 
 if TYPE_CHECKING:
     from uvicorn.config import Config as UvicornConfig
@@ -62,9 +67,11 @@ class HubProtocol(asyncio.Protocol):
         "_framing",
         "_lease",
         "_lobby",
+        "_paused",
         "_sent_close",
         "_server_state",
         "_session",
+        "_spectator",
         "_transport",
         "grant",
         "slot",
@@ -84,6 +91,8 @@ class HubProtocol(asyncio.Protocol):
         self._session: ServerSession | None = None
         self._lease: Lease | None = None
         self._sent_close: float | None = None
+        self._paused = False  # the peer does not read what was written
+        self._spectator: Spectator | None = None  # most watch nothing
         self.grant: Grant | None = None
         self.slot = 0
 
@@ -134,13 +143,39 @@ class HubProtocol(asyncio.Protocol):
             else:
                 lobby.ingest.lose(lease, lobby.loop.time())
         self._session = self._framing = None
-
-    def resume_writing(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+        if self._spectator is not None:
+            self._spectator.close()
+            self._spectator = None
 
     def pause_writing(self) -> None:
-        """What waits is bounded where it is written: see ``_write``."""
+        """The peer does not read: watches wait, answers pile up to a bound (see ``_write``)."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+            if self._spectator is not None:
+                self._spectator.pump()
+
+    # What a watch wants of its peer.
+
+    @property
+    def ready(self) -> bool:
+        return (
+            not self._paused
+            and self._framing is not None
+            and self._framing.code is None
+            and not self._transport.is_closing()
+        )
+
+    def deliver(self, packet: Packet) -> None:
+        if self._session is None:
+            return  # it went away while its watch began
+        if packet.framed is None:
+            opcode = BINARY if self._session.codec.binary else TEXT
+            packet.framed = frame(opcode, packet.payload)
+        self._transport.write(packet.framed)
 
     # What uvicorn and the hub say.
 
@@ -248,10 +283,18 @@ class HubProtocol(asyncio.Protocol):
             elif isinstance(event, CheckAsked):
                 self._renew(now)
                 self._lobby.spawn(self._check(event, session))
+            elif isinstance(event, WatchAsked):
+                self._renew(now)
+                self._lobby.spawn(self._watch(event, session))
+            elif isinstance(event, UnwatchAsked):
+                self._renew(now)
+                if self._spectator is None or not self._spectator.end(event.watch):
+                    raise NotFound("This connection has no such watch.", field="watch")
+                session.send(reply_to("ok", event.ref))
             elif isinstance(event, PingAsked):
                 self._renew(now)
                 time = to_text(self._lobby.clock.at_ms(now))
-                session.send(_reply("pong", event.ref, time=time))
+                session.send(reply_to("pong", event.ref, time=time))
         except LifesignsError as error:
             if event.__class__ is Hello:
                 session.fail(error)
@@ -319,7 +362,7 @@ class HubProtocol(asyncio.Protocol):
         }
         if receipt is not None:
             message |= {"seq": receipt.seq, "epoch": receipt.epoch}
-        session.send(_reply("welcome", hello.ref, **message))
+        session.send(reply_to("welcome", hello.ref, **message))
 
     def _beat(self, beat: Beat, session: ServerSession, now: float) -> None:
         lease = self._lease
@@ -338,7 +381,7 @@ class HubProtocol(asyncio.Protocol):
         else:
             expires_at = to_text(outcome.expires_at_ms)
             session.send(
-                _reply("ok", ref, seq=outcome.seq, epoch=outcome.epoch, expires_at=expires_at)
+                reply_to("ok", ref, seq=outcome.seq, epoch=outcome.epoch, expires_at=expires_at)
             )
         self._write()
 
@@ -355,11 +398,28 @@ class HubProtocol(asyncio.Protocol):
             grant.allow_watch()
             found = await self._lobby.store.check(grant.project, asked.agents, asked.within_ms)
             entries = {check.id: checked(check, asked.detail) for check in found}
-            send_parts(session, asked.ref, entries, self._lobby.limits.outgoing_frame_bytes)
+            send_checked(session, asked.ref, entries, self._lobby.limits.outgoing_frame_bytes)
         except LifesignsError as error:
             session.send_error(error, asked.ref)
         except Exception:
             log.exception("a check failed")
+            session.send_error(Internal(), asked.ref)
+        self._write()
+
+    async def _watch(self, asked: WatchAsked, session: ServerSession) -> None:
+        assert self.grant is not None, "nothing is read before the key is known"
+        try:
+            self.grant.allow_watch()
+            if self._spectator is None:
+                lobby = self._lobby
+                self._spectator = Spectator(
+                    lobby.fanout, self.grant.project, session.codec, self, lobby.limits.watches
+                )
+            await self._spectator.begin(asked)
+        except LifesignsError as error:
+            session.send_error(error, asked.ref)
+        except Exception:
+            log.exception("a watch could not begin")
             session.send_error(Internal(), asked.ref)
         self._write()
 
@@ -403,38 +463,6 @@ class HubProtocol(asyncio.Protocol):
 
 
 _PING = frame(PING, b"")
-
-
-def send_parts(
-    session: ServerSession,
-    ref: str | int | None,
-    entries: Mapping[str, Any],
-    limit_bytes: int,
-) -> None:
-    """Queue a ``checked`` in as many frames as its size needs."""
-    parts = split(session.codec, entries, limit_bytes)
-    for i, part in enumerate(parts):
-        more = {"more": True} if i < len(parts) - 1 else {}
-        session.send(_reply("checked", ref, agents=part, **more))
-
-
-def split(codec: Codec, entries: Mapping[str, Any], limit_bytes: int) -> list[Mapping[str, Any]]:
-    """Halve a map until each part fits into a frame, with room for what stands around it."""
-    if len(entries) <= 1 or len(codec.encode(entries)) <= limit_bytes - 512:
-        return [entries]
-    items = list(entries.items())
-    half = len(items) // 2
-    return [
-        *split(codec, dict(items[:half]), limit_bytes),
-        *split(codec, dict(items[half:]), limit_bytes),
-    ]
-
-
-def _reply(name: str, ref: str | int | None, **fields: Any) -> dict[str, Any]:
-    message = {"type": name, **fields}
-    if ref is not None:
-        message["ref"] = ref
-    return message
 
 
 def _seconds(ms: int) -> int | float:

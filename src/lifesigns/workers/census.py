@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
+from lifesigns.core.codec import JSON
 from lifesigns.core.model import Presence
 from lifesigns.store.store import Store
 
@@ -40,10 +42,11 @@ class Tally:
             self.most = number if self.most is None else max(self.most, number)
 
     def numbers(self) -> dict[str, Any]:
-        average = self.total / self.n if self.n else None
+        # The largest numbers add up to more than any wire can carry.
+        total = self.total if isfinite(self.total) else None
         return {
-            "sum": self.total,
-            "avg": average,
+            "sum": total,
+            "avg": total / self.n if self.n and total is not None else None,
             "min": self.least,
             "max": self.most,
             "n": self.n,
@@ -65,8 +68,12 @@ def part_of(presence: Presence, by: str) -> str:
     """Say in which heap an agent falls; what it does not say is the heap without a name."""
     if by.startswith(METADATA):
         value = (presence.words.metadata or {}).get(by.removeprefix(METADATA))
-        return "" if value is None else value if isinstance(value, str) else str(value)
+        return "" if value is None else value if isinstance(value, str) else _spelt(value)
     return PARTS[by](presence) or ""
+
+
+def _spelt(value: Any) -> str:
+    return JSON.encode(value).decode()
 
 
 class Census:

@@ -1,8 +1,9 @@
 -- Applies, in their order, what instances said. Batch = list of
 --   {'w', agent, inst, session, age, n, rev, ttl, started, expect, pairs, progressed, worded, blob, want}
 --        words. started: age of the session's hello if this is one, else -1. expect: the record's
---        seq on which an HTTP beat was judged, else -1. Times are ages; pairs count from arrival,
---        0 is ever. progressed, worded: -1 keeps what is stored. want: answer the record.
+--        seq on which an HTTP beat was judged, else -1; its n and rev are then the instance's as
+--        judged. Times are ages; pairs count from arrival, 0 is ever. progressed, worded: -1 keeps
+--        what is stored. want: answer the record.
 --   {'l', agent, inst, session, age, why, text, fence}
 --        it leaves. An empty inst is all of them, an empty session whichever has it.
 --        fence: sessions that began before now may not come back.
@@ -20,13 +21,29 @@ local function lower(t)
 end
 
 local function lease(member, ends) -- of several in one batch the last counts
-  add[member], drop[member] = ends, nil
+  add[member], grow[member], cut[member], drop[member] = ends, nil, nil, nil
   lower(ends)
+end
+
+local function lengthen(member, ends)
+  if add[member] then
+    add[member] = math.max(add[member], ends)
+  elseif cut[member] and cut[member] <= ends then
+    lease(member, ends)
+  else
+    grow[member] = math.max(grow[member] or ends, ends)
+  end
 end
 
 local function unlease(name, inst)
   local member = name .. SEP .. inst[NAME] .. SEP .. inst[SESSION]
   add[member], grow[member], cut[member], drop[member] = nil, nil, nil, true
+end
+
+local function ends_of(member)
+  if add[member] then return add[member] end
+  local ends = tonumber(redis.call('ZSCORE', KEYS[3], member) or now)
+  return math.min(math.max(ends, grow[member] or ends), cut[member] or ends)
 end
 
 local function tell(name, inst, what)
@@ -35,9 +52,14 @@ local function tell(name, inst, what)
   end
 end
 
+-- What lies in the future was noted before the clock went back, and orders nothing any more.
+local function before(start, other)
+  return start < other and other <= now
+end
+
 local function fenced(rec, inst, start)
   for _, fence in ipairs(rec[FENCES]) do
-    if (fence[1] == '' or fence[1] == inst) and start < fence[2] then return true end
+    if (fence[1] == '' or fence[1] == inst) and before(start, fence[2]) then return true end
   end
 end
 
@@ -50,10 +72,10 @@ local function write(entry)
   local start = hello and now - started or heard
   local same = cur and cur[SESSION] == session
   if hello then
-    if fenced(rec, inst, start) or (cur and not same and start < cur[START]) then return 1 end
+    if fenced(rec, inst, start) or (cur and not same and before(start, cur[START])) then return 1 end
     if same and n <= cur[N] then return 3 end
   elseif http then
-    if rec[SEQ] ~= expect then return 4 end
+    if rec[SEQ] ~= expect or (cur and (n ~= cur[N] or rev ~= cur[REV])) then return 4 end
   else
     if not same then return 2 end
     if n <= cur[N] then return 3 end
@@ -81,9 +103,10 @@ local function write(entry)
   local foreign = http and x[SESSION] ~= ''
   if foreign then
     x[REV] = x[REV] + 1
+    x[REASON], x[HEARD] = '', x[HEARD] and math.max(x[HEARD], heard - x[START])
     tell(name, x, 'altered')
   else
-    x[N], x[TTL], x[REASON], x[HEARD] = n, ttl, '', false
+    x[N], x[TTL], x[REASON], x[HEARD] = http and n + 1 or n, ttl, '', false
   end
   x[PAIRS], x[BLOB] = pairs_, blob
   if news then x[SAID] = heard - x[START] end
@@ -91,13 +114,8 @@ local function write(entry)
   if worded >= 0 then x[WORDED] = heard - worded - x[START] end
   rec[LAST] = false
   local member = name .. SEP .. inst .. SEP .. x[SESSION]
-  if foreign then
-    grow[member] = heard + ttl
-    lower(settle(name, news))
-  else
-    lease(member, heard + ttl)
-    lower(settle(name, news))
-  end
+  if foreign then lengthen(member, heard + ttl) else lease(member, heard + ttl) end
+  lower(settle(name, news, '', '', heard + ttl))
   return 0
 end
 
@@ -109,17 +127,20 @@ local function leave(entry)
     local x = rec[INSTS][i]
     if (inst == '' or x[NAME] == inst) and (session == '' or x[SESSION] == session) then
       found = true
+      local heard = now - age - x[START]
+      if session == '' then -- it did not say so itself
+        heard = heard_of(x, ends_of(name .. SEP .. x[NAME] .. SEP .. x[SESSION]))
+        tell(name, x, 'left')
+      end
       unlease(name, x)
-      if session == '' then tell(name, x, 'left') end
-      remove(name, i, now - age)
+      remove(name, i, heard)
     end
   end
   if fence == 1 and rec[RANK] ~= NONE then
-    local kept = {}
+    local kept = {{inst, now}} -- the latest first, and not too many: each beat carries them all
     for _, f in ipairs(rec[FENCES]) do
-      if inst ~= '' and f[1] ~= inst and now - f[2] < 86400000 then kept[#kept + 1] = f end
+      if inst ~= '' and f[1] ~= inst and now - f[2] < 86400000 and #kept < 32 then kept[#kept + 1] = f end
     end
-    kept[#kept + 1] = {inst, now}
     rec[FENCES], dirty[name] = kept, true
   end
   if not found then return 2 end
@@ -135,11 +156,10 @@ local function mark(entry)
   local stairs = x[PAIRS]
   stairs[#stairs + 1], stairs[#stairs + 2] = 0, rank
   x[REASON] = why
-  local score = add[member] or tonumber(redis.call('ZSCORE', KEYS[3], member) or now)
-  x[HEARD] = x[HEARD] or score - x[TTL] - x[START]
+  x[HEARD] = heard_of(x, ends_of(member))
   if add[member] then add[member] = math.min(add[member], now + ms) else cut[member] = now + ms end
   lower(now + ms)
-  lower(settle(name, false))
+  lower(settle(name, false, '', '', now + ms))
   return 0
 end
 

@@ -5,8 +5,9 @@
 -- rules  {kinds: one letter for each old rank x 10 + new rank, hist_ms, keep_ms, inbox}
 -- record {seq, at, rank, since, up, down, why, text, ranks, last, fences, instances}
 -- inst   {name, session, start, n, rev, ttl, why, pairs, heard, said, progressed, worded, blob}
---        heard .. worded count from start; heard is false while the lease tells it
--- change pack{seq, at, kind, was, agent, lasted} .. record
+--        heard .. worded count from start; heard is false while the lease tells it. A lease that
+--        the sweep holds ends at half a ms, and tells nothing.
+-- change pack{seq, at, kind, was, agent, lasted, ends} .. record; ends: of the lease it is about, or 0
 local NONE, DOWN = 9, 1
 local SEQ, AT, RANK, SINCE, UP, DOWNED, WHY, TEXT, RANKS, LAST, FENCES, INSTS = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 local NAME, SESSION, START, N, REV, TTL, REASON, PAIRS, HEARD, SAID, PROGRESSED, WORDED, BLOB = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
@@ -66,7 +67,7 @@ end
 
 -- Numbers the transition if there is one, and packs it at once: the next one in this call
 -- must not alter what this one says.
-local function settle(name, news, why, text)
+local function settle(name, news, why, text, ends)
   local rec = recs[name]
   local old = rec[RANK]
   local new, ranks, nxt = rank_of(rec)
@@ -95,16 +96,23 @@ local function settle(name, news, why, text)
     end
   end
   body[name], dirty[name] = cmsgpack.pack(rec), nil
-  changes[#changes + 1] = cmsgpack.pack({seq, at, letter, old, name, lasted}) .. body[name]
+  changes[#changes + 1] = cmsgpack.pack({seq, at, letter, old, name, lasted, ends or 0}) .. body[name]
   return nxt
+end
+
+-- When it was heard last, counted from its start. What was noted as a lease was cut or held is
+-- older than what the lease tells if that was renewed since.
+local function heard_of(inst, ends)
+  local told = ends - inst[TTL] - inst[START]
+  if inst[HEARD] and ends % 1 > 0 then return inst[HEARD] end
+  return math.max(inst[HEARD] or told, told)
 end
 
 local function remove(name, index, heard)
   local rec = recs[name]
   local inst = table.remove(rec[INSTS], index)
-  inst[HEARD] = inst[HEARD] or heard - inst[START]
+  inst[HEARD] = heard
   if #rec[INSTS] == 0 then rec[LAST] = inst end
-  return inst
 end
 
 local function forget(name)
@@ -112,7 +120,7 @@ local function forget(name)
   seq = seq + 1
   rec[SEQ], rec[AT] = seq, at
   moved[rec[RANK]] = (moved[rec[RANK]] or 0) - 1
-  changes[#changes + 1] = cmsgpack.pack({seq, at, 'g', rec[RANK], name, 0}) .. cmsgpack.pack(rec)
+  changes[#changes + 1] = cmsgpack.pack({seq, at, 'g', rec[RANK], name, 0, 0}) .. cmsgpack.pack(rec)
   recs[name], dirty[name], body[name], turn[name], gone[name] = nil, nil, nil, false, false
   redis.call('HDEL', KEYS[2], name)
 end

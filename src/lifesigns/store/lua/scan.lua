@@ -1,14 +1,17 @@
 #!lua
 -- Reads a page of all agents. KEYS 1 meta  2 agents  3 live  4 part
 -- ARGV 1 now in ms, or ''  2 cursor  3 count
--- Answers {now, epoch, gap, next cursor, agent, record, {leases}, ...}; an agent may come twice.
+-- Answers {now, epoch, gap, next cursor, seq, at, agent, record, {leases}, ...}; an agent may come
+-- twice. seq and at: the last change that the page has for sure.
 local now = tonumber(ARGV[1])
 if not now then
   local t = redis.call('TIME')
   now = t[1] * 1000 + math.floor(t[2] / 1000)
 end
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'last')
 local page = redis.call('HSCAN', KEYS[2], ARGV[2], 'COUNT', ARGV[3])
-local out = {now, redis.call('HGET', KEYS[1], 'epoch') or '', redis.call('HGET', KEYS[4], 'gap') or '0', page[1]}
+local gap = redis.call('HGET', KEYS[4], 'gap') or '0'
+local out = {now, meta[1] or '', gap, page[1], meta[2] or '0', meta[3] or '0'}
 for i = 1, #page[2], 2 do
   local name, value = page[2][i], page[2][i + 1]
   local insts, leases = cmsgpack.unpack(value)[12], {}

@@ -1,32 +1,67 @@
 -- Ends what has run out: leases, states that alter by themselves, agents gone for long.
 -- Batch = {limit, safe, hist_len}; safe: no hub holds an unwritten beat for a lease that ends
 -- before. Answers {now, leases ended, turns, forgotten, when to come again or 0}.
+-- Part: gap, and back: when the clock last went back. What the former clock had promised is cut to
+-- one ttl from then, page by page; meta's clip says how far that is: '<back> <cursor>'.
 local batch = cmsgpack.unpack(ARGV[5])
 local limit, safe = batch[1], batch[2]
 local horizon = math.min(now, safe)
-local gap = tonumber(redis.call('HGET', KEYS[8], 'gap') or 0)
+local part = redis.call('HMGET', KEYS[8], 'gap', 'back')
+local gap, back = tonumber(part[1] or 0), part[2]
+local hold = {}
+
+local function parse(member, ends)
+  local agent, inst, session = string.match(member, '^([^\31]*)\31([^\31]*)\31(.*)$')
+  return {agent, inst, session, member, tonumber(ends)}
+end
+
+-- Nobody is heard by this: when it was, is noted first.
+local function hold_on(agent, x, member, heard)
+  x[HEARD], dirty[agent] = heard, true
+  hold[#hold + 1] = string.format('%d.5', gap + x[TTL])
+  hold[#hold + 1] = member
+end
+
+local clip, clipping
+if back then
+  local begun, cursor = string.match(redis.call('HGET', KEYS[1], 'clip') or '', '^(%d+) (%w+)$')
+  if begun ~= back then cursor = '0' end
+  if cursor ~= 'done' then
+    local page = redis.call('ZSCAN', KEYS[3], cursor, 'COUNT', limit)
+    local names = {}
+    for i = 1, #page[2], 2 do names[#names + 1] = parse(page[2][i])[1] end
+    if #names > 0 then load(names) end
+    for i = 1, #page[2], 2 do
+      local agent, inst, session, member, ends = unpack(parse(page[2][i], page[2][i + 1]))
+      local x = find(recs[agent], inst)
+      if x and x[SESSION] == session and ends > now + x[TTL] then
+        hold_on(agent, x, member, math.min(heard_of(x, ends), back - x[START]))
+      end
+    end
+    clipping = page[1] ~= '0'
+    clip = back .. ' ' .. (clipping and page[1] or 'done')
+  end
+end
 
 local ended = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', string.format('%d', horizon), 'WITHSCORES', 'LIMIT', 0, limit)
-local who, names, out, hold = {}, {}, {}, {}
+local who, names, out = {}, {}, {}
 for i = 1, #ended, 2 do
-  local agent, inst, session = string.match(ended[i], '^([^\31]*)\31([^\31]*)\31(.*)$')
-  who[#who + 1] = {agent, inst, session, ended[i], tonumber(ended[i + 1])}
-  names[#names + 1] = agent
+  who[#who + 1] = parse(ended[i], ended[i + 1])
+  names[#names + 1] = who[#who][1]
 end
 if #names > 0 then
   load(names)
   for _, w in ipairs(who) do
-    local agent, inst, session, member, score = unpack(w)
+    local agent, inst, session, member, ends = unpack(w)
     local x, index = find(recs[agent], inst)
     if not x or x[SESSION] ~= session then
       out[#out + 1] = member -- a lease without its instance: nothing speaks for it
-    elseif gap + x[TTL] > horizon and gap + x[TTL] > score then
+    elseif gap + x[TTL] > horizon and gap + x[TTL] > ends then
       -- The service was away: whoever could not beat meanwhile has one full lease to come back.
-      hold[#hold + 1] = string.format('%d', gap + x[TTL])
-      hold[#hold + 1] = member
+      hold_on(agent, x, member, heard_of(x, ends))
     else
       out[#out + 1] = member
-      remove(agent, index, score - x[TTL])
+      remove(agent, index, heard_of(x, ends))
       settle(agent, true, x[REASON] ~= '' and x[REASON] or 'expired')
     end
   end
@@ -56,10 +91,11 @@ end
 
 if #out > 0 then redis.call('ZREM', KEYS[3], unpack(out)) end
 if #hold > 0 then redis.call('ZADD', KEYS[3], 'XX', unpack(hold)) end
+if clip then redis.call('HSET', KEYS[1], 'clip', clip) end
 flush()
-if #changes > 0 then redis.call('XTRIM', KEYS[4], 'MAXLEN', '~', batch[3]) end
+redis.call('XTRIM', KEYS[4], 'MAXLEN', '~', batch[3])
 
-local again = nil
+local again = clipping and now or nil
 for i = 1, 3 do
   local key = i == 1 and KEYS[3] or i == 2 and KEYS[6] or KEYS[7]
   local t = tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])

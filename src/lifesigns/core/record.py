@@ -52,12 +52,16 @@ def unpack_record(
 
 def _instance(fields: list[Any], lease: bytes | None, now_ms: int, gap_ms: int) -> Instance:
     name, session, start, n, rev, ttl, why, pairs, heard, said, progressed, worded, blob = fields
-    lease_ms = None if lease is None else int(float(lease))
     heard_ms = None if heard is False else start + heard
-    if lease_ms is not None and lease_ms <= now_ms < gap_ms + ttl:
-        # Held: the service was away while it ran out, so it counts for one full lease more.
-        heard_ms = lease_ms - ttl if heard_ms is None else heard_ms
-        lease_ms = gap_ms + ttl
+    lease_ms, held = None, False
+    if lease is not None:
+        ends = float(lease)
+        lease_ms = int(ends)
+        held = lease_ms <= now_ms < gap_ms + ttl
+        if heard_ms is not None and ends % 1:  # the sweep holds it on, beyond what it had
+            lease_ms, held = heard_ms + ttl, True
+        elif heard_ms is not None and heard_ms < lease_ms - ttl:
+            heard_ms = None  # it was noted for a lease that was renewed since
     return Instance(
         name=name.decode(),
         session=session.decode(),
@@ -73,4 +77,5 @@ def _instance(fields: list[Any], lease: bytes | None, now_ms: int, gap_ms: int) 
         worded_ms=start + worded,
         words=unpack_words(blob),
         lease_ms=lease_ms,
+        held=held,
     )

@@ -1,0 +1,1 @@
+"""Spreads: who watches what, and what each of them is sent."""

@@ -1,0 +1,64 @@
+"""What is sent to watchers: built once, shared by all who are sent the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from struct import pack
+from typing import Any
+
+from lifesigns.core.codec import Codec
+
+ROOM_BYTES = 2_048  # for what stands around the entries of a frame: two cursors, names
+
+
+class Packet:
+    """One message, with the place that it leads to; ``framed`` is the web's, for its own form."""
+
+    __slots__ = ("cursor", "framed", "payload", "type")
+
+    def __init__(self, type_: str, payload: bytes, cursor: str | None = None) -> None:
+        self.type = type_
+        self.payload = payload
+        self.cursor = cursor
+        self.framed: bytes | None = None
+
+
+def message(codec: Codec, type_: str, **fields: Any) -> Packet:
+    """Build a message that has no long list."""
+    return Packet(type_, codec.encode({"type": type_, **fields}), fields.get("cursor"))
+
+
+def listing(
+    codec: Codec, type_: str, head: Mapping[str, Any], name: str, entries: Sequence[bytes]
+) -> Packet:
+    """Build a message of entries that are encoded already."""
+    start = codec.encode({"type": type_, **head})
+    if codec.binary:
+        assert 0x80 <= start[0] < 0x8F, "a head has fewer than 15 fields"
+        count = pack(">BI", 0xDD, len(entries))
+        payload = b"".join(
+            (
+                bytes([start[0] + 1]),
+                start[1:],
+                bytes([0xA0 + len(name)]),
+                name.encode(),
+                count,
+                *entries,
+            )
+        )
+    else:
+        payload = b"".join((start[:-1], b',"', name.encode(), b'":[', b",".join(entries), b"]}"))
+    return Packet(type_, payload, head.get("cursor"))
+
+
+def portions(entries: Sequence[bytes], limit_bytes: int) -> list[tuple[int, int]]:
+    """Say from where to where entries fit into one frame each."""
+    portions, begin, size = [], 0, 0
+    for i, entry in enumerate(entries):
+        if i > begin and size + len(entry) > limit_bytes - ROOM_BYTES:
+            portions.append((begin, i))
+            begin, size = i, 0
+        size += len(entry) + 1
+    if begin < len(entries) or not entries:
+        portions.append((begin, len(entries)))
+    return portions

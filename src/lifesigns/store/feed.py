@@ -1,0 +1,236 @@
+"""The changes of the lanes that somebody here follows, in order and without a gap.
+
+Publishing carries them, the log proves them. Every confirmation of a subscription is a gap: what
+was published before was not heard. A gap is healed from the log; if the log does not reach back,
+or the epoch turned, the lane is read anew and those who follow are told that it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgpack
+
+from lifesigns.core.backoff import delay_s
+from lifesigns.core.change import Place, pack_snapshot, tip_of
+from lifesigns.core.errors import Unavailable
+from lifesigns.store import keys, script
+from lifesigns.store.lease import Lane
+from lifesigns.store.link import Link, ReplyError
+from lifesigns.store.reader import Reader
+
+log = logging.getLogger(__name__)
+
+HEAL_AT_ONCE = 512
+WAITING_MESSAGES = 10_000  # of a lane that is being healed; then it is read anew
+RETRY_S = 0.05
+RETRY_CAP_S = 1.0
+
+
+class Follower(Protocol):
+    """Who follows a lane."""
+
+    def changed(self, lane: int, place: Place, changes: list[bytes]) -> None:
+        """These came next; ``place`` is where they lead to."""
+
+    def renewed(self, lane: int, place: Place, agents: dict[str, bytes], why: str) -> None:
+        """The lane was read anew: whoever is not among ``agents`` is not there."""
+
+
+class Feed:
+    """All lanes that this hub follows."""
+
+    def __init__(self, link: Link, inbox: Link, reader: Reader) -> None:
+        self._link = link
+        self._inbox = inbox  # the link that subscribes
+        self._reader = reader
+        self._followed: dict[str, _Lane] = {}  # by channel
+        self.healed = 0  # changes that were read from the log
+        self.resyncs = 0  # times that a lane was read anew
+
+    def follow(self, lane: Lane, follower: Follower) -> None:
+        """Follow a lane from now on; it begins with ``renewed``."""
+        channel = keys.channel(lane.project, lane.number, self._link.address.db)
+        assert channel not in self._followed, "one follower a lane"
+        self._followed[channel] = _Lane(self, lane, follower)
+        self._inbox.subscribe(channel)
+
+    def leave(self, lane: Lane) -> None:
+        """Follow a lane no more."""
+        channel = keys.channel(lane.project, lane.number, self._link.address.db)
+        self._inbox.unsubscribe(channel)
+        self._followed.pop(channel).stop()
+
+    def confirmed(self, channel: str) -> None:
+        """A subscription was confirmed: what came before was not heard."""
+        followed = self._followed.get(channel)
+        if followed is not None:
+            followed.doubt()
+
+    def heard(self, channel: str, data: bytes) -> None:
+        """A message came on a channel."""
+        followed = self._followed.get(channel)
+        if followed is not None:
+            followed.hear(data)
+
+    def store_is_back(self) -> None:
+        """The link for questions is up again: what could not be healed can be now."""
+        for followed in self._followed.values():
+            followed.wake()
+
+    async def missed(self, lane: Lane, place: Place, until: Place) -> list[bytes] | None:
+        """Read the changes between two places from the log; None if it does not reach back."""
+        changes: list[bytes] = []
+        while place.seq < until.seq:
+            _, reply = await self.ask_missed(lane, place)
+            if reply is None:
+                return None
+            changes += reply
+            place = Place(place.epoch, *tip_of(reply[-1]))
+        surplus = place.seq - until.seq
+        return changes[: len(changes) - surplus] if surplus > 0 else changes
+
+    async def ask_missed(self, lane: Lane, place: Place) -> tuple[str, list[bytes] | None]:
+        packed = msgpack.packb([place.epoch, place.at_ms, place.seq, HEAL_AT_ONCE])
+        reply = await self._link.ask_script(script.HEAL, lane.keys, (b"", *lane.tail, packed))
+        why = reply[3].decode()
+        return why, None if why else reply[4:]
+
+
+class Source:
+    """One project's part of the feed: its lanes go by their numbers."""
+
+    def __init__(self, feed: Feed, lanes: Iterable[Lane]) -> None:
+        self._feed = feed
+        self._lanes = {lane.number: lane for lane in lanes}
+
+    @property
+    def lanes(self) -> list[int]:
+        return list(self._lanes)
+
+    def follow(self, lane: int, follower: Follower) -> None:
+        """Follow a lane from now on; it begins with ``renewed``."""
+        self._feed.follow(self._lanes[lane], follower)
+
+    def leave(self, lane: int) -> None:
+        """Follow a lane no more."""
+        self._feed.leave(self._lanes[lane])
+
+    async def missed(self, lane: int, place: Place, until: Place) -> list[bytes] | None:
+        """Read the changes between two places from the log; None if it does not reach back."""
+        return await self._feed.missed(self._lanes[lane], place, until)
+
+
+class _Lane:
+    """One lane that is followed."""
+
+    def __init__(self, feed: Feed, lane: Lane, follower: Follower) -> None:
+        self._feed = feed
+        self._lane = lane
+        self._follower = follower
+        self._place: Place | None = None  # None: to be read anew
+        self._waiting: deque[bytes] = deque()  # messages that came while it is healed
+        self._overflown = False
+        self._healing: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._again = False  # doubted once more while it was healed
+
+    def doubt(self) -> None:
+        """Something may have been missed."""
+        if self._healing is None or self._healing.done():
+            self._healing = asyncio.get_running_loop().create_task(self._heal())
+        else:
+            self._again = True
+
+    def hear(self, data: bytes) -> None:
+        if self._healing is not None and not self._healing.done():
+            if len(self._waiting) >= WAITING_MESSAGES:
+                self._overflown = True
+                self._waiting.clear()
+            self._waiting.append(data)
+        elif not self._take(data):
+            self._waiting.append(data)
+            self.doubt()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def stop(self) -> None:
+        if self._healing is not None:
+            self._healing.cancel()
+
+    def _take(self, data: bytes) -> bool:
+        """Take a message if it is the next one; answer whether there was no gap."""
+        place = self._place
+        epoch, first, changes = msgpack.unpackb(data, raw=True)
+        if place is None or epoch.decode() != place.epoch or first > place.seq + 1:
+            return False
+        known = place.seq + 1 - first
+        if known < len(changes):
+            fresh = changes[known:] if known > 0 else changes
+            self._place = Place(place.epoch, *tip_of(fresh[-1]))
+            self._follower.changed(self._lane.number, self._place, fresh)
+        return True
+
+    async def _heal(self) -> None:
+        tries = 0
+        while True:
+            self._again = False
+            try:
+                await self._catch_up()
+            except (Unavailable, ReplyError) as away:
+                log.debug("a lane of %s cannot be healed now: %s", self._lane.project, away)
+                self._wake.clear()
+                tries += 1
+                try:
+                    async with asyncio.timeout(delay_s(tries, 1.0, RETRY_S, RETRY_CAP_S)):
+                        await self._wake.wait()
+                except TimeoutError:
+                    pass  # try again in any case
+                continue
+            while self._waiting and not self._again:
+                if not self._take(self._waiting[0]):
+                    break
+                self._waiting.popleft()
+            if not self._waiting and not self._again:
+                return
+
+    async def _catch_up(self) -> None:
+        if self._overflown:
+            self._overflown = False
+            self._place = None
+        while (place := self._place) is not None:
+            why, changes = await self._feed.ask_missed(self._lane, place)
+            if changes is None:
+                await self._read_anew(why)
+                return
+            if not changes:
+                return
+            self._feed.healed += len(changes)
+            self._place = Place(place.epoch, *tip_of(changes[-1]))
+            self._follower.changed(self._lane.number, self._place, changes)
+        await self._read_anew("")
+
+    async def _read_anew(self, why: str) -> None:
+        """Read the lane; changes that come meanwhile wait, and those it has seen are skipped."""
+        if why:
+            self._feed.resyncs += 1
+        # Asking the log first gives a lane that was never written to its epoch.
+        await self._feed.ask_missed(self._lane, Place("", 0, 0))
+        agents: dict[str, bytes] = {}
+        place: Place | None = None
+        async for page in self._feed._reader.pages(self._lane):
+            if place is None:
+                place = Place(page.epoch, page.seq, page.at_ms)
+            elif page.epoch != place.epoch:
+                raise Unavailable("The epoch turned while a lane was read.")
+            for agent, record, leases in page.records:
+                ends_ms = max((int(float(end)) for end in leases if end is not None), default=0)
+                agents[agent] = pack_snapshot(agent, record, ends_ms)
+        assert place is not None, "a lane has at least one page"
+        self._place = place
+        self._follower.renewed(self._lane.number, place, agents, why)

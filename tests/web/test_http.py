@@ -1,0 +1,659 @@
+"""What every call has in common, against a running hub: refusals, bounds, origins, an absent store.
+
+Nothing that is refused is stored, not even half, and no other call is harmed by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.agent import connected, dialed, living, presence
+from tests.hub import ROOT_KEY, Reachable, RunningHub, hub_process, running_hub
+from tests.patience import SOON_S
+from tests.server import Server
+
+BODY_BYTES = 65_536
+BULK_BYTES = 4 * 1024 * 1024
+
+
+def told(answer: httpx.Response) -> tuple[int, str, str | None]:
+    """Take an error apart: status, code and the field that it names, if any."""
+    body = answer.json()
+    assert set(body) == {"error", "code", "detail"}, body
+    assert body["error"], body
+    assert answer.headers["content-type"] == "application/json"
+    fields = [each["field"] for each in body["detail"]]
+    assert all(each["message"] for each in body["detail"])
+    return answer.status_code, body["code"], fields[0] if fields else None
+
+
+async def refused(
+    http: httpx.AsyncClient, method: str, path: str, **options: Any
+) -> tuple[int, str, str | None]:
+    return told(await http.request(method, path, **options))
+
+
+def deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"x": value}
+    return value
+
+
+# What a beat may not be: each with the field that is named.
+BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
+    ({"status": 7}, "status"),
+    ({"status": ["busy"]}, "status"),
+    ({"status": "x" * 129}, "status"),
+    ({"state": "tired"}, "state"),
+    ({"state": "offline"}, "state"),
+    ({"state": "Busy"}, "state"),
+    ({"task": {"a": 1}}, "task"),
+    ({"task": "x" * 1025}, "task"),
+    ({"progress": 0.5}, "progress"),
+    ({"progress": ["half"]}, "progress"),
+    ({"progress": "x" * 1025}, "progress"),
+    ({"progress": {"note": "x" * 1025}}, "progress.note"),
+    ({"progress_ttl": "10"}, "progress_ttl"),
+    ({"progress_ttl": 0}, "progress_ttl"),
+    ({"progress_ttl": 86_401}, "progress_ttl"),
+    ({"busy_until": "soon"}, "busy_until"),
+    ({"busy_until": 1_700_000_000}, "busy_until"),
+    ({"busy_until": "9999-01-01T00:00:00Z"}, "busy_until"),
+    ({"busy_for": -1}, "busy_for"),
+    ({"busy_for": 86_401}, "busy_for"),
+    ({"metadata": []}, "metadata"),
+    ({"metadata": "m"}, "metadata"),
+    ({"metadata": {"m": "x" * 16_384}}, "metadata"),
+    ({"metadata": deep(17)}, "metadata" + ".x" * 16),
+    ({"context": "x" * 16_385}, "context"),
+    ({"context": deep(40)}, "context" + ".x" * 31),
+    ({"capabilities": "search"}, "capabilities"),
+    ({"capabilities": [1]}, "capabilities[0]"),
+    ({"capabilities": ["ok", "x" * 129]}, "capabilities[1]"),
+    ({"capabilities": ["ok", ""]}, "capabilities"),
+    ({"capabilities": ["c"] * 65}, "capabilities"),
+    ({"slots": -1}, "slots"),
+    ({"slots": 1001}, "slots"),
+    ({"slots": 1.5}, "slots"),
+    ({"slots": True}, "slots"),
+    ({"slots": "1"}, "slots"),
+    ({"did": 1}, "did"),
+    ({"name": {}}, "name"),
+    ({"name": "x" * 129}, "name"),
+    ({"group": False}, "group"),
+    ({"host": 127.0}, "host"),
+    ({"version": 2}, "version"),
+    ({"instance": 1}, "instance"),
+    ({"instance": ""}, "instance"),
+    ({"instance": "x" * 129}, "instance"),
+    ({"instance": "a\nb"}, "instance"),
+    ({"ttl": 0}, "ttl"),
+    ({"ttl": 0.999}, "ttl"),
+    ({"ttl": 86_401}, "ttl"),
+    ({"ttl": -5}, "ttl"),
+    ({"ttl": "60"}, "ttl"),
+    ({"ttl": True}, "ttl"),
+    ({"ttl": [60]}, "ttl"),
+]
+# Bytes that are no message, or one with a value that has no place in it.
+BAD_BODIES: list[tuple[bytes, int, str, str | None]] = [
+    (b"{", 400, "bad_json", None),
+    (b"nonsense", 400, "bad_json", None),
+    (b"   ", 400, "bad_json", None),
+    (b'{"task": "x"} {}', 400, "bad_json", None),
+    (b'{"task": "x",}', 400, "bad_json", None),
+    (b"{'task': 'x'}", 400, "bad_json", None),
+    (b"[]", 400, "bad_json", None),
+    (b"null", 400, "bad_json", None),
+    (b'"text"', 400, "bad_json", None),
+    (b"7", 400, "bad_json", None),
+    (b'{"task": "\xff\xfe"}', 400, "bad_json", None),
+    (b'\xef\xbb\xbf{"task": "x"}', 400, "bad_json", None),
+    ('{"task": "x"}'.encode("utf-16"), 400, "bad_json", None),
+    (b'{"task": "a\x00b"}', 400, "bad_json", None),
+    (b"\x81\xa4task\xa1x", 400, "bad_json", None),
+    (b'{"metadata": {"m": NaN}}', 422, "bad_value", "metadata.m"),
+    (b'{"metadata": {"m": -Infinity}}', 422, "bad_value", "metadata.m"),
+    (b'{"metadata": {"m": 1e999}}', 422, "bad_value", "metadata.m"),
+    (b'{"metadata": {"m": [1, 9223372036854775808]}}', 422, "bad_value", "metadata.m[1]"),
+    (b'{"context": ' + b"9" * 5000 + b"}", 422, "bad_value", "context"),
+    (b'{"task": "\\ud800"}', 422, "bad_value", "task"),
+    (b'{"metadata": {"\\udfff": 1}}', 422, "bad_value", None),
+    (b'{"task": "a", "task": "b"}', 422, "bad_value", "task"),
+    (b'{"unknown": NaN}', 422, "bad_value", "unknown"),
+    (b'{"context": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", 422, "bad_value", None),
+    (b"[" * 60_000, 400, "bad_json", None),
+]
+BAD_IDS = ["bad%20id", "a%00b", "%C3%A4", "a%2A", "x" * 129, "me", "stats", "stream", "heartbeat"]
+
+
+# Refusals of a beat.
+
+
+async def test_a_bad_field_is_named_and_nothing_is_stored(http: httpx.AsyncClient) -> None:
+    await http.put("/v1/pulse/a", json={"status": "busy", "task": "x", "metadata": {"m": 1}})
+    before = await presence(http, "a")
+    for bad, field in BAD_FIELDS:
+        good = {"status": "idle", "name": "Ann", "capabilities": ["c"], "ttl": 90}
+        answer = await refused(http, "PUT", "/v1/pulse/a", json=good | bad)
+        assert answer == (422, "bad_value", field), bad
+        await refused(http, "PUT", "/v1/pulse/new", json=good | bad)
+    assert await presence(http, "a") == before
+    assert (await http.get("/v1/pulse/new")).status_code == 404
+
+
+async def test_the_largest_of_each_field_is_taken(http: httpx.AsyncClient) -> None:
+    said = {
+        "status": "ä" * 128,
+        "task": "ä" * 1024,
+        "progress": {"note": "x" * 1024},
+        "metadata": {"m": "x" * 16_378} | {},
+        "context": "x" * 16_384,
+        "capabilities": [f"{i:ä>128}" for i in range(64)],
+        "slots": 1000,
+        "instance": "ä" * 128,
+        "ttl": 86_400,
+        "progress_ttl": 86_400,
+        "busy_for": 86_400,
+    }
+    answer = await http.put(f"/v1/pulse/{'x' * 128}", json=said)
+    assert answer.status_code == 200, answer.text
+    shown = answer.json()
+    for field in ("status", "task", "progress", "metadata", "context", "capabilities", "slots"):
+        assert shown[field] == said[field]
+
+
+async def test_whole_unicode_and_64_bits_go_through(http: httpx.AsyncClient) -> None:
+    context = ["\x00\x1f\x7f", "𝄞 ä 漢字", 2**63 - 1, -(2**63), 0.1, 1e308, True, None, {"": []}]
+    answer = await http.put("/v1/pulse/a", json={"context": context})
+    assert answer.json()["context"] == context
+    assert (await presence(http, "a"))["context"] == context
+
+
+async def test_what_nobody_knows_is_left_alone(http: httpx.AsyncClient) -> None:
+    answer = await http.put("/v1/pulse/a", json={"mood": "fine", "id": "b", "task": "x"})
+    assert (answer.status_code, answer.json()["id"]) == (200, "a")
+    assert "mood" not in answer.json()
+
+
+@pytest.mark.parametrize("path", ["/v1/pulse/a", "/v1/pulse", "/v1/check", "/v1/keys", "/v1/login"])
+async def test_a_body_that_is_no_message_is_refused(path: str, http: httpx.AsyncClient) -> None:
+    method = "PUT" if path.endswith("a") else "POST"
+    for content, status, code, field in BAD_BODIES:
+        answer = await http.request(method, path, content=content)
+        assert answer.status_code == status, (content[:40], answer.text)
+        refusal = told(answer)
+        assert refusal[1] == code
+        if field is not None:
+            assert refusal[2] == field
+    assert (await http.get("/v1/pulse?alive=any")).json()["total"] == 0
+
+
+@pytest.mark.parametrize("bad", BAD_IDS)
+async def test_a_bad_id_is_a_bad_request(bad: str, http: httpx.AsyncClient) -> None:
+    for method in ("GET", "PUT", "DELETE"):
+        assert await refused(http, method, f"/v1/pulse/{bad}") == (400, "bad_request", "id")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "field"),
+    [
+        ("PUT", "/v1/pulse/a?ttl=60", "ttl"),
+        ("GET", "/v1/pulse/a?colour=red", "colour"),
+        ("GET", "/v1/pulse/a?detail=counts", "detail"),
+        ("GET", "/v1/pulse/a?expand=claims", "expand"),
+        ("GET", "/v1/pulse/a?detail=lite&detail=full", "detail"),
+        ("DELETE", "/v1/pulse/a?force=true", "force"),
+        ("DELETE", "/v1/pulse/a?forget=yes", "forget"),
+        ("DELETE", "/v1/pulse/a?instance=", "instance"),
+        ("DELETE", "/v1/pulse/a?instance=a%0Ab", "instance"),
+        ("GET", "/v1/keys?scope=watch", "scope"),
+        ("GET", "/v1/projects?all=1", "all"),
+    ],
+)
+async def test_a_bad_query_is_a_bad_request(
+    method: str, path: str, field: str, http: httpx.AsyncClient
+) -> None:
+    before = (await http.put("/v1/pulse/a")).json()
+    assert await refused(http, method, path) == (400, "bad_request", field)
+    assert (await presence(http, "a"))["seq"] == before["seq"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "agents"),
+        ({"agents": []}, "agents"),
+        ({"agents": "a"}, "agents"),
+        ({"agents": {"a": 1}}, "agents"),
+        ({"agents": ["a"] * 1001}, "agents"),
+        ({"agents": ["a", 7]}, "agents[1]"),
+        ({"agents": ["a", "b", "bad id"]}, "agents[2]"),
+        ({"agents": ["me"]}, "agents[0]"),
+        ({"agents": ["a"], "within": -1}, "within"),
+        ({"agents": ["a"], "within": "2s"}, "within"),
+        ({"agents": ["a"], "within": True}, "within"),
+        ({"agents": ["a"], "detail": "counts"}, "detail"),
+        ({"agents": ["a"], "detail": 1}, "detail"),
+    ],
+)
+async def test_a_bad_check_names_its_field(
+    body: dict[str, Any], field: str, http: httpx.AsyncClient
+) -> None:
+    assert await refused(http, "POST", "/v1/check", json=body) == (422, "bad_value", field)
+
+
+# Addresses, methods, content types, sizes.
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1",
+        "/v1/",
+        "/v1/pulse/",
+        "/v1/pulse/a/b",
+        "/v1/pulse/a%2Fb",
+        "/v2/pulse",
+        "//",
+        "/%00",
+        "/ä",
+    ],
+)
+async def test_an_unknown_address_is_not_found(path: str, hub: RunningHub) -> None:
+    async with hub.client("") as stranger:
+        assert await refused(stranger, "GET", path) == (404, "not_found", None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("POST", "/v1/pulse/a", "DELETE, GET, HEAD, PUT"),
+        ("PATCH", "/v1/pulse/a", "DELETE, GET, HEAD, PUT"),
+        ("DELETE", "/v1/pulse", "GET, HEAD, POST"),
+        ("GET", "/v1/check", "POST"),
+        ("OPTIONS", "/v1/stats", "GET, HEAD"),
+        ("TRACE", "/livez", "GET, HEAD"),
+    ],
+)
+async def test_another_method_is_told_which_there_are(
+    method: str, path: str, allow: str, http: httpx.AsyncClient
+) -> None:
+    answer = await http.request(method, path)
+    assert told(answer) == (405, "method_not_allowed", None)
+    assert answer.headers["Allow"] == allow
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (None, 200),
+        ("application/json", 200),
+        ("application/json; charset=utf-8", 200),
+        ("Application/JSON ;x=y", 200),
+        ("application/vnd.agent+json", 200),
+        ("text/plain", 415),
+        ("text/json", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("multipart/form-data; boundary=x", 415),
+        ("application/msgpack", 415),
+        ("", 415),
+        ("nonsense", 415),
+    ],
+)
+async def test_a_body_is_json(kind: str | None, status: int, http: httpx.AsyncClient) -> None:
+    headers = {} if kind is None else {"Content-Type": kind}
+    answer = await http.put("/v1/pulse/a", content=b'{"task": "x"}', headers=headers)
+    assert answer.status_code == status
+    if status == 415:
+        assert told(answer) == (415, "unsupported", None)
+        assert (await http.get("/v1/pulse/a")).status_code == 404
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/json", ""])
+async def test_an_empty_body_is_an_empty_map(kind: str | None, http: httpx.AsyncClient) -> None:
+    headers = {} if kind is None else {"Content-Type": kind}
+    answer = await http.put("/v1/pulse/a", content=b"", headers=headers)
+    assert (answer.status_code, answer.json()["status"]) == (200, "idle")
+
+
+def padded(size: int, said: dict[str, Any]) -> bytes:
+    """Write a body of an exact size; what fills it up is left alone by the hub."""
+    empty = len(json.dumps(said | {"pad": ""}))
+    return json.dumps(said | {"pad": "x" * (size - empty)}).encode()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "limit", "said"),
+    [
+        ("PUT", "/v1/pulse/a", BODY_BYTES, {"task": "x"}),
+        ("POST", "/v1/keys", BODY_BYTES, {"scope": "watch"}),
+        ("POST", "/v1/pulse", BULK_BYTES, {"beats": [{"id": "a"}]}),
+        ("POST", "/v1/check", BULK_BYTES, {"agents": ["a"]}),
+    ],
+)
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_has_its_limit(
+    method: str,
+    path: str,
+    limit: int,
+    said: dict[str, Any],
+    chunked: bool,
+    http: httpx.AsyncClient,
+) -> None:
+    async def pieces(body: bytes) -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 50_000):
+            yield body[start : start + 50_000]
+
+    for size, fits in ((limit + 1, False), (limit * 2, False), (limit, True)):
+        body = padded(size, said)
+        answer = await http.request(method, path, content=pieces(body) if chunked else body)
+        if fits:
+            assert answer.status_code in (200, 201), answer.text
+        else:
+            assert told(answer) == (413, "too_large", None)
+            assert (await http.get("/v1/pulse/a")).status_code == 404
+
+
+async def test_limits_are_settings(fresh_url: str) -> None:
+    settings = {"body_bytes": 2048, "message_bytes": 2048, "metadata_bytes": 256, "max_ttl_s": 99.0}
+    async with running_hub(fresh_url, **settings) as hub, hub.client() as http:
+        too_large = padded(2049, {})
+        assert (await http.put("/v1/pulse/a", content=too_large)).status_code == 413
+        for bad in ({"ttl": 100}, {"metadata": {"m": "x" * 256}}, {"context": "x" * 257}):
+            (field,) = bad
+            assert await refused(http, "PUT", "/v1/pulse/a", json=bad) == (422, "bad_value", field)
+        assert (await http.put("/v1/pulse/a", json={"ttl": 99})).status_code == 200
+
+
+# Clients that break off, and those that do not speak HTTP.
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"PUT /v1/pulse/a HTTP/1.1\r\nHost: x\r\n",
+        b'PUT /v1/pulse/a HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n%s\r\n{"task": "x"}',
+        b'PUT /v1/pulse/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n%s\r\n5\r\n{"tas',
+    ],
+)
+async def test_a_request_that_breaks_off_is_none(
+    sent: bytes, hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    key = f"Authorization: Bearer {hub.key}\r\n".encode()
+    async with dialed(hub) as peer:
+        await peer.write(sent.replace(b"%s", key))
+        await asyncio.sleep(0)
+    await http.put("/v1/pulse/witness")
+    assert (await http.get("/v1/pulse/a")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x00\x01\x02\x03\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"PUT /v1/pulse/a HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"PUT /v1/pulse/a HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"PUT /v1/pulse/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 64,
+    ],
+)
+async def test_whoever_does_not_speak_http_harms_nobody(
+    sent: bytes, hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    async with living(hub, "a") as agent, dialed(hub) as peer:
+        await peer.write(sent)
+        with contextlib.suppress(EOFError, asyncio.IncompleteReadError):
+            status, _ = await peer.response()
+            assert status in (400, 401, 413, 431)
+        await agent.beat(task="unharmed")
+    assert (await presence(http, "a"))["task"] == "unharmed"
+
+
+async def test_calls_on_one_connection_do_not_mix(hub: RunningHub) -> None:
+    bodies = [b'{"task": "one"}', b"{", b'{"task": "three"}']
+    head = "PUT /v1/pulse/a HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: {}"
+    sent = [f"{head.format(hub.key, len(b))}\r\n\r\n".encode() + b for b in bodies]
+    async with dialed(hub) as peer:
+        statuses = []
+        await peer.write(b"".join(sent))
+        for _ in bodies:
+            status, headers = await peer.response()
+            statuses.append(status)
+            await peer._exactly(int(headers["content-length"]))
+    assert statuses == [200, 400, 200]
+
+
+# How often.
+
+
+async def test_who_beats_too_often_is_told_and_keeps_its_lease(fresh_url: str) -> None:
+    async with running_hub(fresh_url, beats_per_s=0.1, burst_s=11.0) as hub, hub.client() as http:
+        for i in range(2):
+            assert (await http.put("/v1/pulse/a", json={"task": f"task {i}"})).status_code == 200
+        before = await presence(http, "a")
+        await asyncio.sleep(0.01)  # the clock has to move for the test to see it
+        answer = await http.put("/v1/pulse/a", json={"task": "too soon", "ttl": 500})
+        assert told(answer) == (429, "rate_limited", None)
+        assert int(answer.headers["Retry-After"]) >= 1
+        after = await presence(http, "a")
+        assert (after["task"], after["seq"]) == ("task 1", before["seq"])
+        assert after["last_heartbeat"] > before["last_heartbeat"]
+        assert after["expires_at"] > before["expires_at"]
+        # Another agent, and another key, are others.
+        assert (await http.put("/v1/pulse/b")).status_code == 200
+        key = (await http.post("/v1/keys", json={"scope": "agent"})).json()["key"]
+        async with hub.client(key) as other:
+            assert (await other.put("/v1/pulse/a", json={"task": "mine"})).status_code == 200
+
+
+async def test_a_burst_of_two_seconds_is_taken(http: httpx.AsyncClient) -> None:
+    statuses = [(await http.put("/v1/pulse/a")).status_code for _ in range(20)]
+    assert statuses == [200] * 20
+
+
+# Whose page it is.
+
+WRITES = [
+    ("PUT", "/v1/pulse/a"),
+    ("DELETE", "/v1/pulse/a"),
+    ("POST", "/v1/pulse"),
+    ("POST", "/v1/check"),
+    ("POST", "/v1/keys"),
+    ("POST", "/v1/login"),
+    ("POST", "/nowhere"),
+]
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1", "", "x"])
+async def test_a_write_from_a_strangers_page_is_forbidden(
+    origin: str, hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    headers = {"Origin": origin}
+    for method, path in WRITES:
+        assert await refused(http, method, path, headers=headers) == (403, "forbidden", None)
+    assert (await http.get("/v1/pulse", headers=headers)).status_code == 200
+    assert (await http.get("/v1/pulse/a")).status_code == 404
+
+
+async def test_the_own_page_and_those_that_are_allowed_may_write(fresh_url: str) -> None:
+    settings = {"origins": ("https://board.example",)}
+    async with running_hub(fresh_url, **settings) as hub, hub.client() as http:
+        for origin in (hub.url, "https://board.example"):
+            answer = await http.put("/v1/pulse/a", headers={"Origin": origin})
+            assert answer.status_code == 200, origin
+
+
+async def test_without_keys_a_token_that_is_an_id_is_that_agent(fresh_url: str) -> None:
+    async with running_hub(fresh_url, auth=False, admin_key=None) as hub:
+        for key in ("", "agent-7", "no id at all"):
+            async with hub.client(key) as client:
+                assert (await client.put("/v1/pulse/a")).status_code == 200
+                assert (await client.get("/v1/projects")).status_code == 200
+
+
+async def test_without_keys_only_loopback_names_are_answered(fresh_url: str) -> None:
+    async with (
+        running_hub(fresh_url, auth=False, admin_key=None) as hub,
+        hub.client("") as client,
+    ):
+        for host in ("evil.example", "evil.example:8700", "10.0.0.1", "localhost.evil.example"):
+            for method, path in (("GET", "/v1/pulse"), ("PUT", "/v1/pulse/a"), ("GET", "/livez")):
+                answer = await refused(client, method, path, headers={"Host": host})
+                assert answer == (403, "forbidden", None)
+        for host in ("localhost", "localhost:8700", "127.0.0.1", "[::1]:8700", "a.localhost"):
+            assert (await client.get("/v1/pulse", headers={"Host": host})).status_code == 200
+        foreign = {"Origin": "https://evil.example"}
+        assert (await client.put("/v1/pulse/a", headers=foreign)).status_code == 403
+
+
+# Without the store.
+
+CALLS = [
+    ("PUT", "/v1/pulse/a", {}),
+    ("GET", "/v1/pulse/a", None),
+    ("DELETE", "/v1/pulse/a", None),
+    ("DELETE", "/v1/pulse/a?forget=true", None),
+    ("GET", "/v1/pulse", None),
+    ("POST", "/v1/check", {"agents": ["a", "b"]}),
+    ("GET", "/v1/stats", None),
+    ("GET", "/v1/stats?by=status", None),
+    ("GET", "/v1/keys", None),
+    ("POST", "/v1/keys", {"scope": "watch"}),
+    ("DELETE", "/v1/keys/nobody", None),
+    ("GET", "/v1/projects", None),
+    ("POST", "/v1/projects", {"name": "p"}),
+    ("POST", "/v1/tickets", {}),
+    ("POST", "/v1/login", {"ticket": "lt_guess"}),
+    ("GET", "/readyz", None),
+]
+
+
+async def takes(http: httpx.AsyncClient, method: str, path: str, **options: Any) -> None:
+    """Make a call until it is taken."""
+    deadline = time.monotonic() + SOON_S
+    while (await http.request(method, path, **options)).status_code == 503:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+async def unavailable(http: httpx.AsyncClient) -> None:
+    """Make all calls at once; each is refused in a time in which nobody has gone away."""
+    answers = await asyncio.gather(
+        *[
+            http.request(method, path, **({} if body is None else {"json": body}))
+            for method, path, body in CALLS
+        ]
+    )
+    for (method, path, _), answer in zip(CALLS, answers, strict=True):
+        assert told(answer) == (503, "unavailable", None), (method, path)
+        assert int(answer.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize("end", [Server.kill, Server.pause])
+async def test_an_absent_store_is_told_and_forgotten_when_it_is_back(
+    end: Callable[[Server], None], valkey_server: Callable[..., Server]
+) -> None:
+    server = valkey_server()
+    async with running_hub(server.url, store_timeout_s=1.0) as hub, hub.client() as http:
+        assert (await http.put("/v1/pulse/a")).status_code == 200
+        key = (await http.post("/v1/keys", json={"scope": "agent", "agent": "a"})).json()["key"]
+        async with hub.client(key) as known, hub.client("ls_x_unknown") as unknown:
+            assert (await known.get("/v1/pulse/a")).status_code == 200
+            end(server)
+            async with asyncio.timeout(15):
+                await unavailable(http)
+                assert (await known.get("/v1/pulse/a")).status_code == 503
+                assert (await unknown.get("/v1/pulse/a")).status_code == 503
+                assert (await known.put("/v1/pulse/b")).status_code == 403
+                bulk = await http.post("/v1/pulse", json={"beats": [{"id": "a"}, {"id": "b c"}]})
+                codes = [each["code"] for each in bulk.json()["results"]]
+                assert (bulk.status_code, codes) == (200, ["unavailable", "bad_request"])
+                assert (await http.put("/v1/pulse/a", content=b"{")).status_code == 400
+                assert (await http.get("/livez")).status_code == 200
+            if end is Server.kill:
+                server.start()
+            else:
+                server.resume()
+            await takes(http, "PUT", "/v1/pulse/a", json={"task": "back"})
+            assert (await presence(http, "a"))["task"] == "back"
+
+
+# Secrets.
+
+
+async def spend(hub: Reachable, http: httpx.AsyncClient) -> list[str]:
+    """Use secrets of every kind, rightly and wrongly; answer them."""
+    token = "sk-taken-over 0123456789/abc+def="
+    guess = "ls_guess_0123456789abcdefghijk"
+    made = (await http.post("/v1/keys", json={"scope": "admin", "key": token})).json()
+    plain = (await http.post("/v1/keys", json={"scope": "agent"})).json()["key"]
+    secrets = [hub.key, token, plain, guess]
+    tickets = {}
+    for purpose in ("connect", "events", "login"):
+        answer = await http.post("/v1/tickets", json={"for": purpose})
+        tickets[purpose] = answer.json()["ticket"]
+    async with hub.client("") as stranger:
+        for paper in (tickets["login"], tickets["login"], "lt_guess0123456789"):
+            login = await stranger.post("/v1/login", json={"ticket": paper})
+            secrets += [login.json()["key"]] if login.status_code == 200 else []
+        await stranger.post("/v1/login", content=f'{{"ticket": "{tickets["events"]}"')
+        await stranger.get(f"/v1/pulse?ticket={tickets['events']}")
+    for header in ("Authorization", "X-API-Key", "X-Agent-Token"):
+        for each in (plain, token, guess):
+            value = f"Bearer {each}" if header == "Authorization" else each
+            async with hub.client("", headers={header: value}) as client:
+                await client.get("/v1/pulse")
+                await client.put("/v1/pulse/a", content=b"{")
+                await client.get(f"/v1/pulse?token={each}")
+    for key, query in (
+        ("", tickets["connect"]),
+        ("", tickets["connect"]),
+        (guess, ""),
+        (plain, ""),
+    ):
+        shown = f"?ticket={query}" if query else ""
+        async with connected(hub, key=key, query=shown) as socket:
+            await socket.say("hello", agent="a", token=plain)
+            await socket.socket.send("{" + plain)
+    async with dialed(hub) as peer:
+        await peer.write(f"GET /{plain} HTTP/1.1\r\nAuthorization {token}\r\n\r\n".encode())
+        await peer.gone()
+    await http.delete(f"/v1/keys/{made['id']}")
+    return [*secrets, *tickets.values()]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+async def test_no_secret_ever_stands_in_a_log(
+    form: str, valkey_server: Callable[..., Server]
+) -> None:
+    password = "the-password-of-the-store"
+    server = valkey_server("--requirepass", password, tcp=True)
+    url = server.url.replace("//", f"//:{password}@")
+    flags = ("--log-level", "debug", "--log-format", form)
+    async with hub_process(url, *flags) as hub, hub.client() as http:
+        secrets = [password, *await spend(hub, http)]
+        server.kill()
+        assert (await http.put("/v1/pulse/a")).status_code == 503
+        async with hub.client(secrets[3]) as client:
+            await client.get("/v1/pulse")
+        server.start()
+        await takes(http, "GET", "/readyz")
+        assert await hub.terminate() == 0
+        assert len(secrets) > 8
+        assert "uvicorn" in hub.log
+        for secret in secrets:
+            assert secret not in hub.log
+        for secret in (*secrets, ROOT_KEY):  # but for the ticket that it is meant to show
+            assert secret not in hub.output
