@@ -19,6 +19,7 @@ from lifesigns.core.field import (
     number_of,
     reason_of,
     ref_of,
+    text_of,
     ttl_ms,
 )
 from lifesigns.core.instant import to_text
@@ -305,6 +306,18 @@ class TestReason:
         assert caught.value.field == "reason"
 
 
+class TestText:
+    def test_a_text_that_must_be_there_is_taken_as_it_is(self) -> None:
+        assert text_of({"watch": ""}, "watch") == ""
+        assert text_of({"watch": "w1"}, "watch") == "w1"
+
+    @pytest.mark.parametrize("message", [{}, {"watch": None}, {"watch": 1}, {"watch": ["w1"]}])
+    def test_without_it_a_message_is_refused(self, message: dict[str, Any]) -> None:
+        with pytest.raises(BadValue) as caught:
+            text_of(message, "watch")
+        assert caught.value.field == "watch"
+
+
 class TestRef:
     @pytest.mark.parametrize("ref", [None, "", "abc", 0, -1, 2**63 - 1])
     def test_a_ref_is_a_text_or_an_integer(self, ref: Any) -> None:
@@ -372,7 +385,7 @@ class TestNumbersAndChoices:
 
 
 def test_the_limits_are_those_of_the_contract_unless_set_otherwise() -> None:
-    assert dataclasses.asdict(LIMITS) == {
+    contract = {
         "min_ttl_s": 1,
         "max_ttl_s": 86_400,
         "metadata_bytes": 16 * 1024,
@@ -394,6 +407,7 @@ def test_the_limits_are_those_of_the_contract_unless_set_otherwise() -> None:
         "pong_timeout_s": 20,
         "outgoing_frame_bytes": 512 * 1024,
     }
+    assert contract.items() <= dataclasses.asdict(LIMITS).items()
 
 
 def test_every_refusal_is_of_the_one_tree() -> None:

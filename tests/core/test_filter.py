@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifesigns.core.filter import WORDS, Filter
+from lifesigns.core.errors import BadValue
+from lifesigns.core.filter import WORDS, Filter, filter_of
 from lifesigns.core.model import Words
-from lifesigns.core.presence import BUSY
+from lifesigns.core.presence import BUSY, STATES
 from tests.core.fleet import gone, instance, seen, shown
 
 SEARCHER = shown(
@@ -135,3 +136,71 @@ def test_parts_that_are_joined_hold_only_if_each_does(several: list[dict[str, An
         joined |= parts
     alone = [Filter(**{name: wanted}).matches(SEARCHER) for name, wanted in joined.items()]
     assert Filter(**joined).matches(SEARCHER) == all(alone)
+
+
+class TestReading:
+    @pytest.mark.parametrize("message", [{}, {"filter": None}, {"filter": {}}])
+    def test_without_a_filter_everything_is_meant(self, message: dict[str, Any]) -> None:
+        assert filter_of(message) == Filter()
+        assert filter_of(message).everything
+
+    def test_a_part_that_is_null_asks_nothing(self) -> None:
+        parts = dict.fromkeys(["ids", "state", "capability", "metadata", "alive", *WORDS])
+        assert filter_of({"filter": parts}) == Filter()
+
+    @pytest.mark.parametrize("part", ["ids", "capability", *WORDS])
+    def test_a_list_of_texts_is_taken_and_one_text_needs_no_list(self, part: str) -> None:
+        wanted: dict[str, Any] = {part: ("a", "b")}
+        assert filter_of({"filter": {part: ["a", "b"]}}) == Filter(**wanted)
+        wanted = {part: ("a",)}
+        assert filter_of({"filter": {part: "a"}}) == Filter(**wanted)
+        assert not filter_of({"filter": {part: "a"}}).everything
+
+    @pytest.mark.parametrize("state", STATES)
+    def test_every_state_can_be_asked_for(self, state: str) -> None:
+        assert filter_of({"filter": {"state": [state]}}).state == (state,)
+
+    def test_metadata_are_equalities(self) -> None:
+        read = filter_of({"filter": {"metadata": {"model": "m1", "tree": {"a": [1]}}}})
+        assert read.matches(SEARCHER)
+        assert not read.matches(GONE)
+        assert not read.everything
+
+    @pytest.mark.parametrize("alive", [True, False])
+    def test_alive_is_asked_for_or_not(self, alive: bool) -> None:
+        read = filter_of({"filter": {"alive": alive}})
+        assert (read.alive, read.everything) == (alive, False)
+
+    @pytest.mark.parametrize(
+        ("given", "field"),
+        [
+            ("ids", "filter"),
+            (["a"], "filter"),
+            (True, "filter"),
+            ({"ids": 1}, "filter.ids"),
+            ({"ids": {"a": 1}}, "filter.ids"),
+            ({"name": ["a", None]}, "filter.name"),
+            ({"capability": ["a"] * 1_001}, "filter.capability"),
+            ({"state": ["busy", "gone"]}, "filter.state"),
+            ({"state": "Busy"}, "filter.state"),
+            ({"metadata": ["model"]}, "filter.metadata"),
+            ({"alive": 1}, "filter.alive"),
+            ({"alive": "true"}, "filter.alive"),
+            ({"mood": ["good"]}, "filter.mood"),
+        ],
+    )
+    def test_a_part_that_is_wrong_or_that_nobody_knows_is_refused(
+        self, given: Any, field: str
+    ) -> None:
+        with pytest.raises(BadValue) as caught:
+            filter_of({"filter": given})
+        assert caught.value.field == field
+
+    def test_the_name_of_an_unknown_part_is_not_told_at_any_length(self) -> None:
+        with pytest.raises(BadValue) as caught:
+            filter_of({"filter": {"x" * 60_000: 1}})
+        assert len(caught.value.message) + len(caught.value.field or "") < 300
+
+    def test_a_list_may_have_a_thousand_entries(self) -> None:
+        ids = [f"a{n}" for n in range(1_000)]
+        assert filter_of({"filter": {"ids": ids}}).ids == tuple(ids)

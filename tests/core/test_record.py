@@ -91,6 +91,13 @@ class TestWords:
             blobs.add(pack_words(SAID._replace(**{name: 7})))
         assert len(blobs) == 1 + len(Words._fields)
 
+    def test_words_of_a_newer_hub_are_read_without_what_is_not_known_here(self) -> None:
+        newer = msgpack.packb([*Words(status="idle"), "a new word", 7])
+        assert unpack_words(newer)._replace(capabilities=()) == Words(status="idle")
+
+    def test_words_of_an_older_hub_have_defaults_for_what_it_did_not_have(self) -> None:
+        assert unpack_words(msgpack.packb(["idle", None, "x"])) == Words(status="idle", task="x")
+
     def test_true_and_one_are_different_words(self) -> None:
         assert pack_words(Words(context=True)) != pack_words(Words(context=1))
 
@@ -174,6 +181,20 @@ class TestLeases:
         cut = inst(heard=50_000, pairs=[0, BUSY, 0, SUSPECT])
         (only,) = unpack_record(rec(cut), [b"%d" % NOW], now_ms=NOW, gap_ms=NOW - 1).instances
         assert (only.held, only.last_heartbeat_ms) == (True, START + 50_000)
+
+    def test_a_lease_that_the_sweep_holds_on_is_shown_as_it_was(self) -> None:
+        # The sweep marks it by half a millisecond, and notes the last beat.
+        score = b"%d.5" % (NOW + 9_000)
+        (only,) = unpack_record(rec(inst(heard=20_000)), [score], now_ms=NOW).instances
+        assert only.held
+        assert only.last_heartbeat_ms == START + 20_000
+        assert only.lease_ms == START + 50_000
+
+    def test_a_beat_that_was_noted_before_a_renewal_tells_nothing_any_more(self) -> None:
+        score = b"%d" % (NOW + 25_000)
+        (only,) = unpack_record(rec(inst(heard=20_000)), [score], now_ms=NOW).instances
+        assert (only.held, only.heard_ms) == (False, None)
+        assert only.last_heartbeat_ms == NOW - 5_000
 
     def test_an_instance_without_a_lease_is_not_held(self) -> None:
         (only,) = unpack_record(rec(inst()), [None], now_ms=NOW, gap_ms=NOW - 1).instances

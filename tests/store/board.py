@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import msgpack
 import redis
 
 from lifesigns.core.model import Record, Words
+from lifesigns.core.record import pack_words, unpack_record
 from lifesigns.store import script
 from lifesigns.store.lease import Lane
-from lifesigns.core.record import pack_words, unpack_record
 
 PROJECT = "default"
 KEEP_MS = 3_600_000
@@ -94,7 +95,7 @@ class Board:
     def live(self) -> dict[str, int]:
         """Tell all leases and when they end."""
         ends = self.redis.zrange(self.lane.keys[2], 0, -1, withscores=True)
-        return {member.decode(): int(score) for member, score in ends}
+        return {member.decode(): ceil(score) for member, score in ends}
 
     def log(self) -> list[Noted]:
         """Tell all changes."""

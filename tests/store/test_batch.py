@@ -94,6 +94,15 @@ def everything(board: Board) -> dict[str, Any]:
     return found
 
 
+def nothing_is_overlooked(board: Board) -> bool:
+    """Tell whether the sweep is to look no later than the first thing to do."""
+    _, _, live, _, _, turn, gone, _ = board.lane.keys
+    firsts = [board.redis.zrange(key, 0, 0, withscores=True) for key in (live, turn, gone)]
+    times = [first[0][1] for first in firsts if first]
+    due_ms = board.next_due_ms()
+    return not times if due_ms is None else due_ms <= min(times)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_batch_does_what_its_acts_do_one_by_one(board: Board, other: Board, seed: int) -> None:
     single, batched = board, other
@@ -107,6 +116,8 @@ def test_a_batch_does_what_its_acts_do_one_by_one(board: Board, other: Board, se
         assert everything(batched) == everything(single), rows
         single.now_ms += (pause_ms := acts.pause_ms())
         batched.now_ms += pause_ms
+        assert nothing_is_overlooked(batched)
         assert single.sweep() == batched.sweep()
         assert everything(batched) == everything(single)
+        assert nothing_is_overlooked(batched)
     assert len({noted.kind for noted in single.log()}) == 6

@@ -10,8 +10,8 @@ import pytest
 
 from lifesigns.core.model import Words
 from lifesigns.core.presence import KINDS
-from lifesigns.store.keys import SEPARATOR
 from lifesigns.core.record import pack_words
+from lifesigns.store.keys import SEPARATOR
 from tests.store.board import Board, breaks, leaves, says
 
 STEPS = 600

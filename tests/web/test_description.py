@@ -9,7 +9,6 @@ import httpx
 import jsonschema_rs
 import pytest
 
-from lifesigns.web import account, operation, pulse
 from lifesigns.web.description import DESCRIPTION
 from lifesigns.web.schema import SCHEMAS
 from tests.agent import living
@@ -44,11 +43,10 @@ def fits(schema: Any, value: Any) -> bool:
     return bool(jsonschema_rs.is_valid(whole, value))
 
 
-def test_every_route_is_described_and_nothing_else() -> None:
-    routes = (*pulse.ROUTES, *account.ROUTES, *operation.ROUTES)
+async def test_every_route_is_described_and_nothing_else(hub: RunningHub) -> None:
     served = {
         (route.path, method.lower())
-        for route in routes
+        for route in hub.hub.site.routes
         for method in (route.methods or set()) - {"HEAD"}
     }
     assert {(path, method) for path, method, _ in OPERATIONS} == served

@@ -125,12 +125,12 @@ class ServerSession:
         "_out",
         "_pinged",
         "_plain_beats",
-        "_silence_s",
         "closing",
         "codec",
         "greeted",
         "heard",
         "phase",
+        "silence_s",
     )
 
     def __init__(self, codec: Codec, limits: Limits, now: float) -> None:
@@ -141,7 +141,7 @@ class ServerSession:
         self._allowance_s = now
         self._flooded_since: float | None = None
         self._errors: list[float] | None = None  # when the last ones came; most make none
-        self._silence_s = limits.default_ttl_s / 2
+        self.silence_s = limits.default_ttl_s / 2  # after which the peer is pinged
         self._pinged: float | None = None  # since when an answer to our ping is awaited
         self._plain_beats = NO_BEATS  # an agent's only: to an observer a beat is an error
         self.phase = GREETING
@@ -308,7 +308,7 @@ class ServerSession:
 
     def set_ttl(self, ttl_ms: int) -> None:
         """Alter how long the peer may be silent before it is pinged."""
-        self._silence_s = min(max(ttl_ms / 2000, SHORTEST_SILENCE_S), LONGEST_SILENCE_S)
+        self.silence_s = min(max(ttl_ms / 2000, SHORTEST_SILENCE_S), LONGEST_SILENCE_S)
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Queue a message."""
@@ -353,13 +353,14 @@ class ServerSession:
         """Say when ``tick`` must be called next.
 
         Frames in between only make it later; ``open`` and ``set_ttl`` may make it earlier, so
-        that whoever calls them asks again.
+        that whoever calls them asks again. After a ping an answer may as well: then ask again
+        when another ``silence_s`` has passed.
         """
         if self.phase is GREETING:
             return self.greeted + self._limits.hello_timeout_s
         if self._pinged is not None:
             return self._pinged + self._limits.pong_timeout_s
-        return self.heard + self._silence_s
+        return self.heard + self.silence_s
 
     def tick(self, now: float) -> str | None:
         """Look at the clock: ``"ping"`` asks for one, ``"broken"`` gives the peer up."""

@@ -22,7 +22,8 @@ from lifesigns.core.access import (
 from lifesigns.core.errors import BadValue, Conflict, NotFound, Unauthorized
 from lifesigns.core.instant import from_text, to_text
 from lifesigns.store.registry import TICKETS, Project, Purpose
-from lifesigns.web.http import Desk, body_of, grant_of, handler, query_of, reply
+from lifesigns.web.http import Desk, body_of, grant_of, handler, reply
+from lifesigns.web.query import query_of
 
 
 async def create_key(desk: Desk, request: Request) -> Response:

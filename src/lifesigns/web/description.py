@@ -11,11 +11,13 @@ from typing import Any
 from lifesigns import __version__
 from lifesigns.core.filter import WORDS
 from lifesigns.core.presence import DETAILS, STATES
+from lifesigns.web import example
 from lifesigns.web.pulse import BULK, LISTED
 from lifesigns.web.schema import NAME, SCHEMAS, Schema, record, ref, several
 from lifesigns.workers.census import METADATA, PARTS
 
 JSON_TYPE = "application/json"
+EVENT_STREAM = "text/event-stream"
 READING = (400, 401, 403, 404, 500, 503)
 WRITING = (400, 401, 403, 404, 413, 415, 422, 500, 503)
 RETRY_AFTER = {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}}}
@@ -39,10 +41,10 @@ ERRORS = {
 def _error(status: int) -> Schema:
     code, text, sentence = ERRORS[status]
     detail = [{"field": "task", "message": sentence}] if status == 422 else []
-    example = {"error": sentence, "code": code, "detail": detail}
+    sample = {"error": sentence, "code": code, "detail": detail}
     answer: Schema = {
         "description": text,
-        "content": {JSON_TYPE: {"schema": ref("Error"), "example": example}},
+        "content": {JSON_TYPE: {"schema": ref("Error"), "example": sample}},
     }
     if status == 401:
         answer["headers"] = {"WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}}}
@@ -56,7 +58,7 @@ def _operation(
     *failures: int,
     status: int = 200,
     takes: str | None = None,
-    example: Any = None,
+    sample: Any = None,
     asks: tuple[Schema, ...] = (),
     keys: tuple[Schema, ...] | None = None,
     text: str = "",
@@ -69,7 +71,7 @@ def _operation(
     if parameters:
         operation["parameters"] = parameters
     if takes is not None:
-        content = {"schema": ref(takes)} | ({} if example is None else {"example": example})
+        content = {"schema": ref(takes)} | ({} if sample is None else {"example": sample})
         required = "required" in SCHEMAS[takes]
         operation["requestBody"] = {"required": required, "content": {JSON_TYPE: content}}
     operation["responses"] = {str(status): answer} | {
@@ -80,8 +82,8 @@ def _operation(
     return operation
 
 
-def _answer(schema: Schema, text: str, example: Any = None) -> Schema:
-    content = {"schema": schema} | ({} if example is None else {"example": example})
+def _answer(schema: Schema, text: str, sample: Any = None) -> Schema:
+    content = {"schema": schema} | ({} if sample is None else {"example": sample})
     return {"description": text, "content": {JSON_TYPE: content}}
 
 
@@ -101,7 +103,6 @@ TEXT: Schema = {"type": "string"}
 PART: Schema = {"anyOf": [{"enum": list(PARTS)}, {"type": "string", "pattern": r"^metadata\."}]}
 NO_KEY: tuple[Schema, ...] = ()
 OPEN_ON_LOOPBACK: tuple[Schema, ...] = ({}, {"bearer": []}, {"api_key": []}, {"agent_token": []})
-PRESENCE = {"id": "search-agent", "alive": True, "state": "busy", "status": "thinking"}
 
 FILTER = (
     _query("ids", several(TEXT), "ids; * at the end matches a prefix"),
@@ -122,7 +123,7 @@ PATHS: dict[str, Schema] = {
         "get": _operation(
             "listAgents",
             "List agents by id",
-            _answer({"anyOf": [ref("Agents"), ref("Counts")]}, "Those that match"),
+            _answer({"anyOf": [ref("Agents"), ref("Counts")]}, "Those that match", example.AGENTS),
             *READING,
             asks=(*FILTER, *PAGING),
             text="`metadata.<key>=<value>` asks for agents whose metadata has that value.",
@@ -130,21 +131,21 @@ PATHS: dict[str, Schema] = {
         "post": _operation(
             "beatMany",
             f"Beat for up to {BULK} agents; a bad one harms no other",
-            _answer(ref("Results"), "One result for each beat, in their order"),
+            _answer(ref("Results"), "One result for each beat, in their order", example.RESULTS),
             *WRITING,
             takes="Beats",
-            example={"beats": [{"id": "search-agent", "status": "thinking"}]},
+            sample={"beats": [{"id": "search-agent", "status": "thinking"}]},
         ),
     },
     "/v1/pulse/{id}": {
         "put": _operation(
             "beat",
             "Beat once",
-            _answer(ref("Recorded"), "The presence, after it was stored"),
+            _answer(ref("Recorded"), "The presence, after it was stored", example.RECORDED),
             *WRITING,
             429,
             takes="Beat",
-            example={"status": "thinking", "task": "processing user query", "ttl": 60},
+            sample={"status": "thinking", "task": "processing user query", "ttl": 60},
             asks=(AGENT,),
             text="With a status, an absent task, progress or context is cleared; all else that is"
             " absent is unchanged. Without an instance it is that of the agent's only socket.",
@@ -152,7 +153,7 @@ PATHS: dict[str, Schema] = {
         "get": _operation(
             "readAgent",
             "Read one presence",
-            _answer({"anyOf": [ref("Seen"), ref("Lite")]}, "The presence"),
+            _answer({"anyOf": [ref("Seen"), ref("Lite")]}, "The presence", example.SEEN),
             *READING,
             asks=(AGENT, EXPAND, _query("detail", {"enum": [*DETAILS]}, "how much is told")),
         ),
@@ -168,31 +169,52 @@ PATHS: dict[str, Schema] = {
             ),
         ),
     },
+    "/v1/events": {
+        "get": _operation(
+            "watch",
+            "Watch agents, as Server-Sent Events",
+            {
+                "description": "The frames of a watch as they come, each with its cursor as id",
+                "content": {EVENT_STREAM: {"schema": TEXT}},
+            },
+            *READING,
+            asks=(
+                *(each for each in FILTER if each["name"] != "alive"),
+                _query("alive", {"enum": ["true", "false", "any"]}, "any unless told"),
+                _query("detail", {"enum": [*DETAILS, "counts"]}, "how much is told of each"),
+                _query("since", TEXT, "a cursor from which to go on"),
+                _query("ticket", TEXT, "in the place of a key"),
+                {"name": "Last-Event-ID", "in": "header", "schema": TEXT},
+            ),
+        )
+    },
     "/v1/check": {
         "post": _operation(
             "check",
             "Ask whether agents are alive, and how sure that is",
-            _answer(ref("Checked"), "One entry for each id"),
+            _answer(ref("Checked"), "One entry for each id", example.CHECKED),
             *WRITING,
             takes="Check",
-            example={"agents": ["search-agent"], "within": 2000, "detail": "lite"},
+            sample={"agents": ["search-agent"], "within": 2000, "detail": "lite"},
         )
     },
     "/v1/keys": {
         "post": _operation(
             "createKey",
             "Make a key (admin)",
-            _answer(ref("ShownKey"), "The key, shown only now"),
+            _answer(ref("ShownKey"), "The key, shown only now", example.SHOWN_KEY),
             *WRITING,
             409,
             status=201,
             takes="NewKey",
-            example={"scope": "agent", "agent": "search-*"},
+            sample={"scope": "agent", "agent": "search-*"},
         ),
         "get": _operation(
             "listKeys",
             "List the project's keys, without their secrets (admin)",
-            _answer(record({"keys": several(ref("Key"))}), "The oldest first"),
+            _answer(
+                record({"keys": several(ref("Key"))}), "The oldest first", {"keys": [example.KEY]}
+            ),
             *READING,
         ),
     },
@@ -218,7 +240,7 @@ PATHS: dict[str, Schema] = {
             409,
             status=201,
             takes="NewProject",
-            example={"name": "staging"},
+            sample={"name": "staging"},
         ),
         "get": _operation(
             "listProjects",
@@ -248,11 +270,11 @@ PATHS: dict[str, Schema] = {
         "post": _operation(
             "createTicket",
             "Make a ticket that stands for this key for a while",
-            _answer(ref("Ticket"), "The ticket, shown only now"),
+            _answer(ref("Ticket"), "The ticket, shown only now", example.TICKET),
             *WRITING,
             status=201,
             takes="NewTicket",
-            example={"for": "connect"},
+            sample={"for": "connect"},
         )
     },
     "/v1/login": {
@@ -269,7 +291,7 @@ PATHS: dict[str, Schema] = {
         "get": _operation(
             "stats",
             "Count the fleet",
-            _answer(ref("Stats"), "How it is now"),
+            _answer(ref("Stats"), "How it is now", example.STATS),
             *READING,
             asks=(
                 _query("by", PART, f"one of {', '.join(PARTS)}, or {METADATA}<key>"),

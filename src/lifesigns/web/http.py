@@ -124,24 +124,12 @@ async def _read(request: Request, limit_bytes: int) -> bytes:
     return b"".join(chunks)
 
 
-def query_of(request: Request, known: Sequence[str]) -> dict[str, str]:
-    """Take the query's parameters, each once; an unknown one is refused."""
-    taken: dict[str, str] = {}
-    for name, value in request.query_params.multi_items():
-        if name not in known:
-            raise BadRequest(f"There is no parameter {name[:64]!r}.", field=name[:64])
-        if name in taken:
-            raise BadRequest(f"The parameter {name} comes twice.", field=name)
-        taken[name] = value
-    return taken
-
-
 class Site:
     """The ASGI application."""
 
     def __init__(self, desk: Desk, routes: Sequence[Route]) -> None:
         self._desk = desk
-        self._routes = routes
+        self.routes = routes
         self._router = Router(routes=routes, redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -179,7 +167,7 @@ class Site:
 
     def _methods(self, scope: Scope) -> list[str]:
         """Name what an address takes, on all of its routes."""
-        here = [each for each in self._routes if each.matches(scope)[0] is not Match.NONE]
+        here = [each for each in self.routes if each.matches(scope)[0] is not Match.NONE]
         return sorted({method for route in here for method in route.methods or ()})
 
     def _check_source(self, scope: Scope) -> None:

@@ -29,6 +29,13 @@ class Connection(Protocol):
         """The hub goes."""
 
 
+class Stream(Protocol):
+    """What the lobby knows of an event stream."""
+
+    def end(self) -> None:
+        """End it; its reader comes back by itself."""
+
+
 class Lobby:
     """All connections of a hub, and what they share."""
 
@@ -57,6 +64,7 @@ class Lobby:
         self.wheel = Wheel(self.loop)
         self.open: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.streams: dict[Stream, str] = {}  # and whose key each was opened with
         self.draining = False
         self.shown_limits = {
             "message_bytes": limits.message_bytes,
@@ -78,6 +86,9 @@ class Lobby:
         """Close the sockets of keys that are not good any more."""
         for connection in [c for c in self.open if c.key_id in key_ids]:
             connection.revoked()
+        for stream, key_id in self.streams.items():
+            if key_id in key_ids:
+                stream.end()
 
     async def recheck(self) -> None:
         """Catch up with the registry: keys may have ended, and projects gone or come anew."""
@@ -91,6 +102,8 @@ class Lobby:
         self.draining = True
         for connection in list(self.open):
             connection.shutdown()
+        for stream in self.streams:
+            stream.end()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something that takes an await, and keep it from being collected."""

@@ -17,7 +17,8 @@ from lifesigns.core.errors import BadRequest, LifesignsError, Unavailable
 from lifesigns.core.instant import to_text
 from lifesigns.core.presence import SLEEPING, STATES
 from lifesigns.web.description import DESCRIPTION
-from lifesigns.web.http import Desk, grant_of, handler, query_of, reply
+from lifesigns.web.http import Desk, grant_of, handler, reply
+from lifesigns.web.query import query_of
 from lifesigns.workers.census import METADATA, PARTS
 from lifesigns.workers.ticker import Node
 

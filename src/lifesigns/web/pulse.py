@@ -14,12 +14,12 @@ from lifesigns.core import field
 from lifesigns.core.access import Grant, check_agent_id, check_instance
 from lifesigns.core.codec import JSON
 from lifesigns.core.errors import BadRequest, BadValue, LifesignsError, NotFound, RateLimited
-from lifesigns.core.filter import WORDS, Filter
 from lifesigns.core.instant import to_text
 from lifesigns.core.model import Presence
-from lifesigns.core.presence import DETAILS, STATES, checked, counts, full, lite
+from lifesigns.core.presence import DETAILS, checked, counts, full, lite
 from lifesigns.store.put import HttpBeat
-from lifesigns.web.http import Desk, body_of, grant_of, handler, query_of, reply
+from lifesigns.web.http import Desk, body_of, grant_of, handler, reply
+from lifesigns.web.query import filter_of_query, flag_of, query_of, whole_of
 
 BULK = 1_000
 LISTED = 10_000
@@ -34,8 +34,9 @@ async def put(desk: Desk, request: Request) -> Response:
     query_of(request, ())
     body = await body_of(request, desk.body_bytes)
     at = asyncio.get_running_loop().time()
-    await _limit(desk, grant, agent, body, at)
-    presence = await desk.store.put(grant.project, _beat(desk, agent, body, at), at)
+    beat = _beat(desk, agent, body, at)
+    await _limit(desk, grant, beat, at)
+    presence = await desk.store.put(grant.project, beat, at)
     shown = full(presence) | {
         "ok": True,
         "recorded_at": to_text(desk.clock.at_ms(at)),
@@ -60,7 +61,7 @@ async def delete(desk: Desk, request: Request) -> Response:
     grant = await grant_of(desk, request)
     agent = check_agent_id(request.path_params["id"])
     query = query_of(request, ("instance", "forget"))
-    if _flag(query, "forget"):
+    if flag_of(query, "forget"):
         grant.allow_admin()
         if not await desk.store.forget(grant.project, agent):
             raise NotFound(f"No agent {agent!r} was ever seen.")
@@ -92,18 +93,19 @@ async def post(desk: Desk, request: Request) -> Response:
     return reply({"results": results})
 
 
-async def _one(desk: Desk, grant: Grant, beat: Any, at: float) -> dict[str, Any]:
+async def _one(desk: Desk, grant: Grant, said: Any, at: float) -> dict[str, Any]:
     """Store one of many; whatever is wrong with it harms no other."""
-    agent = beat.get("id") if isinstance(beat, dict) else None
+    agent = said.get("id") if isinstance(said, dict) else None
     try:
-        if not isinstance(beat, dict):
+        if not isinstance(said, dict):
             raise BadValue("A beat is a map.")
         agent = check_agent_id(agent)
         grant.allow_beat(agent)
-        if len(JSON.encode(beat)) > desk.body_bytes:
+        if len(JSON.encode(said)) > desk.body_bytes:
             raise BadValue(f"A beat has at most {desk.body_bytes} bytes.")
-        await _limit(desk, grant, agent, beat, at)
-        return lite(await desk.store.put(grant.project, _beat(desk, agent, beat, at), at))
+        beat = _beat(desk, agent, said, at)
+        await _limit(desk, grant, beat, at)
+        return lite(await desk.store.put(grant.project, beat, at))
     except LifesignsError as error:
         refused = {"id": agent, "error": error.message, "code": error.code}
         return refused | ({"field": error.field} if error.field else {})
@@ -112,8 +114,8 @@ async def _one(desk: Desk, grant: Grant, beat: Any, at: float) -> dict[str, Any]
 async def collect(desk: Desk, request: Request) -> Response:
     grant = await grant_of(desk, request)
     grant.allow_watch()
-    wanted, query = _filter_of(request)
-    limit = _whole(query, "limit", 1, LISTED, LISTED)
+    wanted, query = filter_of_query(request, ("limit", "after", "expand"))
+    limit = whole_of(query, "limit", 1, LISTED, LISTED)
     after = query.get("after", "")
     found = [p async for p in desk.store.scan(grant.project) if wanted.matches(p)]
     detail = query.get("detail", "full")
@@ -155,58 +157,13 @@ def _beat(desk: Desk, agent: str, body: Mapping[str, Any], at: float) -> HttpBea
     )
 
 
-async def _limit(desk: Desk, grant: Grant, agent: str, body: Mapping[str, Any], at: float) -> None:
+async def _limit(desk: Desk, grant: Grant, beat: HttpBeat, at: float) -> None:
     """Refuse who beats too often; the lease is renewed all the same."""
-    if desk.rate.allows((grant.key_id, grant.project, agent), at):
+    if desk.rate.allows((grant.key_id, grant.project, beat.agent), at):
         return
     error = RateLimited(f"At most {desk.rate.per_s:g} beats a second.", retry_after_s=1.0)
-    renewal = HttpBeat(agent, field.instance_of(body), None, {})
-    await desk.store.put(grant.project, renewal, at)
+    await desk.store.put(grant.project, HttpBeat(beat.agent, beat.instance, None, {}), at)
     raise error
-
-
-def _filter_of(request: Request) -> tuple[Filter, dict[str, str]]:
-    lists: dict[str, list[str]] = {name: [] for name in ("ids", "state", "capability", *WORDS)}
-    single: dict[str, str] = {}
-    metadata: dict[str, tuple[Any, ...]] = {}
-    for name, value in request.query_params.multi_items():
-        if name in lists:
-            lists[name].append(value)
-        elif name.startswith("metadata.") and len(name) > len("metadata."):
-            key = name.removeprefix("metadata.")
-            metadata[key] = (*metadata.get(key, ()), value, _literal(value))
-        elif name not in ("alive", "limit", "after", "detail", "expand"):
-            raise BadRequest(f"There is no parameter {name[:64]!r}.", field=name[:64])
-        elif name in single:
-            raise BadRequest(f"The parameter {name} comes twice.", field=name)
-        else:
-            single[name] = value
-    for state in lists["state"]:
-        if state not in STATES:
-            raise BadRequest(f"A state is one of {', '.join(STATES)}.", field="state")
-    if single.get("detail", "full") not in (*DETAILS, "counts"):
-        raise BadRequest("detail is one of full, lite, counts.", field="detail")
-    if single.get("expand", "instances") != "instances":
-        raise BadRequest("Only instances can be expanded.", field="expand")
-    if single.get("alive", "any") not in ("true", "false", "any"):
-        raise BadRequest("alive is one of true, false, any.", field="alive")
-    asked = single.get("alive", "any" if lists["state"] else "true")
-    alive = {"true": True, "false": False, "any": None}[asked]
-    return Filter(**lists, metadata=metadata, alive=alive), single
-
-
-def _literal(value: str) -> Any:
-    """Read a parameter as the JSON that it may be: 3 is a number, three a text."""
-    if value in ("true", "false", "null"):
-        return {"true": True, "false": False, "null": None}[value]
-    try:
-        return int(value)
-    except ValueError:
-        pass  # not a whole number: perhaps another one
-    try:
-        return float(value)
-    except ValueError:
-        return value
 
 
 def _shown(presence: Presence, query: Mapping[str, str]) -> dict[str, Any]:
@@ -221,23 +178,6 @@ def _shown(presence: Presence, query: Mapping[str, str]) -> dict[str, Any]:
         "last_seen": to_text(presence.last_heartbeat_ms),
         "last_pulse": to_text(presence.last_heartbeat_ms),
     }
-
-
-def _flag(query: Mapping[str, str], name: str) -> bool:
-    value = query.get(name, "false")
-    if value not in ("true", "false"):
-        raise BadRequest(f"{name} is true or false.", field=name)
-    return value == "true"
-
-
-def _whole(query: Mapping[str, str], name: str, low: int, high: int, default: int) -> int:
-    value = query.get(name)
-    if value is None:
-        return default
-    short = value.isdecimal() and len(value) <= len(str(high))
-    if not short or not low <= int(value) <= high:
-        raise BadRequest(f"{name} is a whole number from {low} to {high}.", field=name)
-    return int(value)
 
 
 ROUTES = (

@@ -230,7 +230,7 @@ class HubProtocol(asyncio.Protocol):
         self._write()
         if self._sent_close is not None:
             return self._sent_close + CLOSE_WAIT_S
-        return session.deadline()
+        return min(session.deadline(), now + session.silence_s)
 
     # Inside.
 
@@ -301,6 +301,12 @@ class HubProtocol(asyncio.Protocol):
             else:
                 session.send_error(error, getattr(event, "ref", None))
 
+    def _bring_forward(self, session: ServerSession) -> None:
+        """Stand on the wheel where the deadline is now: it may be earlier than before."""
+        wheel = self._lobby.wheel
+        wheel.remove(self)
+        wheel.place(self, session.deadline())
+
     def _renew(self, now: float) -> None:
         if self._lease is not None:
             self._lobby.ingest.renew(self._lease, now)
@@ -311,12 +317,14 @@ class HubProtocol(asyncio.Protocol):
         if hello.agent is None:
             grant.allow_watch()
             session.open(None, now)
+            self._bring_forward(session)
             self._welcome(session, hello, None, None, None)
             return
         grant.allow_beat(hello.agent)
         instance = hello.instance or secrets.token_hex(4)
         lobby = self._lobby
         session.open(hello.ttl_ms, now)
+        self._bring_forward(session)
         # The first to confirm it is the store; if that is away, the agent is let in all the same.
         self._lease = lobby.ingest.open(
             lobby.store.lane(grant.project, hello.agent),
@@ -370,6 +378,7 @@ class HubProtocol(asyncio.Protocol):
             raise BadRequest("An observer has no agent to beat for.")
         if beat.ttl_ms is not None:
             session.set_ttl(beat.ttl_ms)
+            self._bring_forward(session)
         done = None if beat.ref is None else partial(self._confirm, session, beat.ref)
         self._lobby.ingest.say(lease, beat.said, beat.ttl_ms, now, done)
 

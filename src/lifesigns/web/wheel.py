@@ -8,9 +8,12 @@ never touches the wheel.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Protocol
 
-STEP_S = 0.25
+log = logging.getLogger(__name__)
+
+STEP_S = 0.1  # the shortest silence after which a peer is pinged is 0.5 s, and its lease 1 s
 
 
 class Timed(Protocol):
@@ -58,7 +61,15 @@ class Wheel:
         while self._turned < reached:
             self._turned += 1
             for timed in self._slots.pop(self._turned, ()):
-                deadline = timed.tick(now)
-                if deadline is not None:
-                    self.place(timed, deadline)
+                self._ask(timed, now)
         self._timer = self._loop.call_later(STEP_S, self._turn)
+
+    def _ask(self, timed: Timed, now: float) -> None:
+        try:
+            deadline = timed.tick(now)
+        except Exception:
+            # An error in one must not end the timeouts of all others.
+            log.exception("a deadline could not be kept")
+        else:
+            if deadline is not None:
+                self.place(timed, deadline)

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 TURNS = 2
 RATE_S = 5.0
+ARRIVING_S = 3.0
 LONG_GONE_MS = 600_000  # a dead hub's entry is shown for a while, then cleared away
 NEVER = float("inf")
 
@@ -129,6 +130,9 @@ class Ticker:
 
     def _watermark_ms(self, now: float) -> float:
         watermark = min(self._clock.at_ms(now), self._ingest.commit.floor_ms() - 1)
+        # A body that takes longer is not a beat that came in time: it must not stop all expiry.
+        for token in [t for t, at in self._arrivals.items() if at < now - ARRIVING_S]:
+            del self._arrivals[token]
         oldest = min(self._arrivals.values(), default=NEVER)
         if oldest < NEVER:
             watermark = min(watermark, self._clock.at_ms(oldest))

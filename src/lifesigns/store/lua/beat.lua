@@ -43,7 +43,7 @@ end
 local function ends_of(member)
   if add[member] then return add[member] end
   local ends = tonumber(redis.call('ZSCORE', KEYS[3], member) or now)
-  return math.min(math.max(ends, grow[member] or ends), cut[member] or ends)
+  return math.min(math.max(ends, grow[member] or ends), cut[member] or math.huge)
 end
 
 local function tell(name, inst, what)
@@ -102,6 +102,7 @@ local function write(entry)
   end
   local foreign = http and x[SESSION] ~= ''
   if foreign then
+    ttl = x[TTL] -- the lease is its session's
     x[REV] = x[REV] + 1
     x[REASON], x[HEARD] = '', x[HEARD] and math.max(x[HEARD], heard - x[START])
     tell(name, x, 'altered')

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=no-writes
 -- Reads agents as they are now. KEYS 1 meta  2 agents  3 live  4 part
 -- ARGV 1 now in ms, or ''  2.. agents. Answers {now, epoch, gap, record or false, {leases}, ...}.
 local now = tonumber(ARGV[1])

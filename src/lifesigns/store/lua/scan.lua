@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=no-writes
 -- Reads a page of all agents. KEYS 1 meta  2 agents  3 live  4 part
 -- ARGV 1 now in ms, or ''  2 cursor  3 count
 -- Answers {now, epoch, gap, next cursor, seq, at, agent, record, {leases}, ...}; an agent may come

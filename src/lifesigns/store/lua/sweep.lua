@@ -18,7 +18,7 @@ end
 -- Nobody is heard by this: when it was, is noted first.
 local function hold_on(agent, x, member, heard)
   x[HEARD], dirty[agent] = heard, true
-  hold[#hold + 1] = string.format('%d.5', gap + x[TTL])
+  hold[#hold + 1] = string.format('%d.5', gap + x[TTL] - 1)
   hold[#hold + 1] = member
 end
 

@@ -1,0 +1,147 @@
+"""`lifesigns watch`: every change as it comes, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from lifesigns import __version__
+from lifesigns.cli.api import ASK_FOR_KEY, Stranger
+from lifesigns.cli.flag import add_flags, flags_of
+from lifesigns.cli.terminal import printable
+from lifesigns.config import ClientConfig
+from lifesigns.core.backoff import delay_s
+from lifesigns.core.codec import JSON
+from lifesigns.core.errors import LifesignsError, Unauthorized
+from lifesigns.core.presence import STATES
+from lifesigns.core.session import reconnects
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction as SubParsers
+
+ANSWER_S = 15.0
+LARGEST_FRAME = 1_048_576  # the hub's frames are half of it
+AGAIN_S, AGAIN_AT_MOST_S = 0.5, 15.0
+
+
+def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "watch", help="show changes as they come", description="Follow the agents of the hub."
+    )
+    parser.add_argument("ids", nargs="*", metavar="ID", help="only these; ID* is a prefix")
+    parser.add_argument("--state", action="append", choices=STATES, help="only in this state")
+    parser.add_argument("--capability", action="append", help="only with this capability")
+    parser.add_argument("--group", action="append", help="only of this group")
+    parser.add_argument("--json", action="store_true", help="print the changes as JSON lines")
+    add_flags(parser, ClientConfig)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    config = ClientConfig.load(flags_of(args, ClientConfig))
+    parts = {
+        "ids": args.ids,
+        "state": args.state,
+        "capability": args.capability,
+        "group": args.group,
+    }
+    wanted = {name: value for name, value in parts.items() if value}
+    for change in follow(config.url, config.key, wanted):
+        line = json.dumps(change, ensure_ascii=False) if args.json else describe(change)
+        print(line, flush=True)
+    return 0
+
+
+def follow(url: str, key: str | None, wanted: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield changes for ever: the agents of a snapshot first, then what comes of them.
+
+    A connection that breaks is made again, and goes on where it was.
+    """
+    cursor: str | None = None
+    tries = 0
+    while True:
+        try:
+            with _open(url, key) as socket:
+                for frame in _frames(socket, wanted, cursor):
+                    tries = 0
+                    cursor = frame.get("cursor") or cursor
+                    yield from _changes(frame)
+        except ConnectionClosed as closed:
+            code = closed.rcvd.code if closed.rcvd else 1006
+            if not reconnects(code):
+                reason = closed.rcvd.reason if closed.rcvd else ""
+                _refused(code, reason)
+        except (OSError, TimeoutError, InvalidHandshake) as error:
+            if isinstance(error, InvalidStatus) and error.response.status_code not in (502, 503):
+                status = error.response.status_code
+                raise Stranger(f"{url} refuses a WebSocket (HTTP {status})") from None
+            if cursor is None and tries == 0:
+                print(f"no hub at {url} yet: trying again", file=sys.stderr, flush=True)
+        tries += 1
+        time.sleep(delay_s(tries, random.random(), AGAIN_S, AGAIN_AT_MOST_S))
+
+
+def describe(change: Mapping[str, Any]) -> str:
+    """Say a change in a line for people."""
+    was = change.get("was")
+    state = change["state"] if was in (None, change["state"]) else f"{was} -> {change['state']}"
+    words = [change["at"][11:23], change["id"], f"{change['kind']}:", state]
+    if change.get("gone"):
+        words.append("(not among these any more)")
+    if change["status"]:
+        words.append(change["status"])
+    if change["task"]:
+        words.append(f"- {change['task']}")
+    reason = ", ".join(filter(None, (change["reason"], change["reason_text"])))
+    if reason:
+        words.append(f"({reason})")
+    return printable(" ".join(words))
+
+
+def _open(url: str, key: str | None) -> ClientConnection:
+    parts = urlsplit(url)
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    return connect(
+        f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/v1/connect",
+        additional_headers=headers,
+        user_agent_header=f"lifesigns/{__version__}",
+        open_timeout=ANSWER_S,
+        max_size=LARGEST_FRAME,
+    )
+
+
+def _frames(
+    socket: ClientConnection, wanted: Mapping[str, Any], cursor: str | None
+) -> Iterator[dict[str, Any]]:
+    socket.send(JSON.encode({"type": "hello"}).decode())
+    question = {"type": "watch", "ref": 1, "filter": wanted, "since": cursor}
+    socket.send(JSON.encode(question).decode())
+    for message in socket:
+        payload = message.encode() if isinstance(message, str) else message
+        frame = JSON.decode(payload)
+        if frame.get("type") == "error":
+            raise LifesignsError(str(frame.get("message")))
+        yield frame
+
+
+def _changes(frame: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    if frame["type"] == "changes":
+        yield from frame["changes"]
+    for agent in frame.get("agents") or () if frame["type"] == "snapshot" else ():
+        yield {"kind": "present", "at": agent["last_heartbeat"], "was": None, **agent}
+
+
+def _refused(code: int, reason: str) -> None:
+    if code == Unauthorized.close_code:
+        raise Unauthorized(f"the hub does not know this key. {ASK_FOR_KEY}")
+    raise LifesignsError(f"the hub closed the connection: {reason or code}")

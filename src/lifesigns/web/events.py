@@ -1,0 +1,113 @@
+"""A watch as Server-Sent Events: the same frames, for whoever has no WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from lifesigns.core.access import Grant
+from lifesigns.core.codec import JSON
+from lifesigns.core.session import WatchAsked
+from lifesigns.hub.packet import Packet
+from lifesigns.web.auth import PROJECT, token_of
+from lifesigns.web.http import Desk, grant_of, handler
+from lifesigns.web.origin import check_source
+from lifesigns.web.query import filter_of_query
+from lifesigns.web.spectator import Spectator
+
+COMMENT_S = 15.0  # proxies cut what says nothing for a minute, some for half of one
+BACKLOG_BYTES = 262_144  # what waits for a slow reader; then its watch waits as well
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+class Stream:
+    """Where the frames of one event stream wait for their reader."""
+
+    def __init__(self) -> None:
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._filled = asyncio.Event()
+        self.ended = False
+
+    @property
+    def ready(self) -> bool:
+        return self._size < BACKLOG_BYTES
+
+    def deliver(self, packet: Packet) -> None:
+        event = b"".join((b"event: ", packet.type.encode(), b"\ndata: ", packet.payload, b"\n\n"))
+        if packet.cursor is not None:
+            event = b"id: " + packet.cursor.encode() + b"\n" + event
+        self._waiting.append(event)
+        self._size += len(event)
+        self._filled.set()
+
+    def end(self) -> None:
+        """Say no more; its reader comes back by itself, if its key is still good."""
+        self.ended = True
+        self._filled.set()
+
+    async def take(self) -> bytes:
+        """Take all that waits; a comment when nothing came for a while."""
+        if not self._waiting:
+            try:
+                async with asyncio.timeout(COMMENT_S):
+                    await self._filled.wait()
+            except TimeoutError:
+                return b": still here\n\n"
+        self._filled.clear()
+        events, self._waiting, self._size = self._waiting, [], 0
+        return b"".join(events)
+
+
+async def events(desk: Desk, request: Request) -> Response:
+    headers = request.headers
+    rules = desk.rules
+    check_source(
+        headers.get("origin"),
+        headers.get("host"),
+        request.url.scheme,
+        rules.origins,
+        loopback_only=rules.loopback_only,
+    )
+    grant = await _grant_of(desk, request)
+    grant.allow_watch()
+    wanted, query = filter_of_query(request, ("since", "ticket"), alive="any")
+    stream = Stream()
+    spectator = Spectator(desk.lobby.fanout, grant.project, JSON, stream, most=1)
+    since = headers.get("last-event-id") or query.get("since")
+    await spectator.begin(WatchAsked(1, wanted, since, query.get("detail", "full")))
+    return StreamingResponse(
+        _told(desk, grant, stream, spectator), media_type="text/event-stream", headers=HEADERS
+    )
+
+
+async def _grant_of(desk: Desk, request: Request) -> Grant:
+    """A browser's event source has no headers: it comes with a ticket."""
+    ticket = request.query_params.get("ticket")
+    if ticket is None or token_of(request.url.path, request.headers) is not None:
+        return await grant_of(desk, request)
+    grant = await desk.gate.redeem(ticket, "events")
+    grant = await desk.gate.enter(grant, request.headers.get(PROJECT))
+    await desk.store.know(grant.project)
+    return grant
+
+
+async def _told(
+    desk: Desk, grant: Grant, stream: Stream, spectator: Spectator
+) -> AsyncIterator[bytes]:
+    streams = desk.lobby.streams
+    streams[stream] = grant.key_id
+    try:
+        while not stream.ended and not desk.lobby.draining and not desk.gate.ended(grant):
+            yield await stream.take()
+            spectator.pump()
+    finally:
+        del streams[stream]
+        spectator.close()
+
+
+ROUTES = (Route("/v1/events", handler(events), methods=["GET"]),)
