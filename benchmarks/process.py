@@ -57,10 +57,13 @@ class HubProcess:
 
 
 @contextmanager
-def hub(*flags: str) -> Iterator[HubProcess]:
-    """Run a hub in a scratch folder."""
-    folder = Path(tempfile.mkdtemp(prefix="lifesigns-bench-"))
-    key = "ls_root_" + secrets.token_hex(16)
+def hub(*flags: str, beside: HubProcess | None = None) -> Iterator[HubProcess]:
+    """Run a hub in a scratch folder, or beside another one on its store."""
+    if beside is None:
+        folder = Path(tempfile.mkdtemp(prefix="lifesigns-bench-"))
+        key = "ls_root_" + secrets.token_hex(16)
+    else:
+        folder, key = beside.folder, beside.key
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "lifesigns", "serve", "--port", "0"),
@@ -81,7 +84,8 @@ def hub(*flags: str) -> Iterator[HubProcess]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+        if beside is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _await_ready(process: subprocess.Popen[str]) -> str:
@@ -116,21 +120,29 @@ class Generators:
 
     def order(self, orders: list[dict[str, Any]]) -> None:
         """Give each its order; they begin at once."""
-        for process, order in zip(self._processes, orders, strict=True):
-            assert process.stdin is not None
-            process.stdin.write(json.dumps(order) + "\n")
-            process.stdin.flush()
+        for number, order in enumerate(orders):
+            self.order_one(number, order)
+
+    def order_one(self, number: int, order: dict[str, Any]) -> None:
+        """Give one its order."""
+        pipe = self._processes[number].stdin
+        assert pipe is not None
+        pipe.write(json.dumps(order) + "\n")
+        pipe.flush()
 
     def answers(self) -> list[dict[str, Any]]:
         """Await what they say when they are done."""
-        replies = []
-        for process in self._processes:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            if not line:
-                raise SystemExit("a load generator ended too soon")
-            replies.append(json.loads(line))
-        return replies
+        return [self.answer_of(number) for number in range(len(self))]
+
+    def answer_of(self, number: int) -> dict[str, Any]:
+        """Await what one says when it is done."""
+        pipe = self._processes[number].stdout
+        assert pipe is not None
+        line = pipe.readline()
+        if not line:
+            raise SystemExit("a load generator ended too soon")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def end(self) -> None:
         for process in self._processes:

@@ -30,7 +30,7 @@ from lifesigns.store.ingest import Ingest
 from lifesigns.store.link import Link, ReplyError
 from lifesigns.store.registry import Registry
 from lifesigns.store.store import Store, Terms
-from lifesigns.web import account, events, operation, pulse
+from lifesigns.web import account, operation, pulse, sse
 from lifesigns.web.auth import Gate, OpenGate
 from lifesigns.web.door import Rules
 from lifesigns.web.http import Desk, Site
@@ -145,7 +145,7 @@ class Hub:
             bulk_body_bytes=config.bulk_body_bytes,
             open_metrics=config.loopback,
         )
-        self.site = Site(desk, (*pulse.ROUTES, *events.ROUTES, *account.ROUTES, *operation.ROUTES))
+        self.site = Site(desk, (*pulse.ROUTES, *sse.ROUTES, *account.ROUTES, *operation.ROUTES))
 
     async def start(self) -> None:
         """Connect, and join the other hubs."""

@@ -7,10 +7,14 @@ stays, and are compared with what there is to start.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
 import shutil
+import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ import pytest
 from lifesigns.config import ClientConfig
 from tests.acceptance.command import Ended, environment, execute
 from tests.hub import HubProcess, hub_process
+from tests.patience import SOON_S, until
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -75,6 +80,28 @@ class Newcomer:
         (self.home / "program.py").write_text(program)
         return await self.types(f'"{sys.executable}" program.py\n')
 
+    @contextlib.asynccontextmanager
+    async def leaves_running(self, script: str) -> AsyncIterator[Path]:
+        """Run a block until Ctrl-C; give the file of its output."""
+        told = self.home / "told"
+        with told.open("wb") as out:
+            process = await asyncio.create_subprocess_exec(
+                *("sh", "-eu", "-c", f"{self._exports}exec {script}"),
+                stdout=out,
+                env=self.env,
+                cwd=self.home,
+                start_new_session=True,
+            )
+        try:
+            yield told
+            process.send_signal(signal.SIGINT)
+            async with asyncio.timeout(SOON_S):
+                assert await process.wait() == 130
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
     async def _run(self, *command: str) -> str:
         ended: Ended = await execute(*command, env=self.env, cwd=self.home)
         assert ended.code == 0, ended.told
@@ -105,14 +132,17 @@ async def test_readme_runs_as_it_is_printed(folder: Path) -> None:
                 assert stored[name] == value
 
         (program,) = blocks(section("A socket instead"), "python")
-        welcome, ok, checked = answers(await newcomer.runs(program))
+        (watch,) = blocks(section("Or be told"), "shell")
+        async with newcomer.leaves_running(watch) as seen:
+            welcome, ok, checked = answers(await newcomer.runs(program))
+            await until(lambda: "all found" in seen.read_text())
         assert (welcome["type"], welcome["agent"]) == ("welcome", "search-agent")
         assert (ok["type"], ok["ref"]) == ("ok", 1)
         assert checked["agents"]["crawler"]["state"] == "busy"
         assert checked["agents"]["crawler"]["fresh"] is True
 
-        (ask,) = blocks(section("Ask"), "sh")
-        listed, gone, both = answers(await newcomer.types(ask))
+        asked = blocks(section("Ask"), "sh")
+        listed, gone, both = [each for ask in asked for each in answers(await newcomer.types(ask))]
         assert [each["id"] for each in listed["agents"]] == ["crawler"]
         assert (gone["state"], gone["reason_text"]) == ("offline", "all found")
         assert {name: each["alive"] for name, each in both["agents"].items()} == {
@@ -123,9 +153,9 @@ async def test_readme_runs_as_it_is_printed(folder: Path) -> None:
             assert field in both["agents"]["crawler"]
 
         (keys,) = blocks(section("Keys"), "sh")
-        told = await newcomer.types(keys)
-        assert re.search(r"^key +ls_\w+$", told, re.MULTILINE)
-        assert "search fleet" in told
+        made = await newcomer.types(keys)
+        assert re.search(r"^key +ls_\w+$", made, re.MULTILINE)
+        assert "search fleet" in made
         assert "Nothing is wrong." in await newcomer.types("lifesigns doctor\n")
 
 
@@ -157,7 +187,7 @@ def test_every_file_that_is_named_is_there(page: Path) -> None:
 
 def _modules(page: Path) -> list[str]:
     """Find modules that are named from the package on, as in the page on architecture."""
-    rooms = "core|store|web|workers|cli"
+    rooms = "core|store|hub|web|workers|cli"
     return re.findall(rf"`((?:{rooms})/[\w./]+\.(?:py|lua))`", page.read_text())
 
 

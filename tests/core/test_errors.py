@@ -34,12 +34,12 @@ def below(root: type[LifesignsError]) -> Iterator[type[LifesignsError]]:
         yield from below(child)
 
 
-CLASSES = [LifesignsError, *below(LifesignsError)]
+CLASSES: list[type[LifesignsError]] = [LifesignsError, *below(LifesignsError)]
 EVERY = pytest.mark.parametrize("error", CLASSES, ids=lambda error: error.__name__)
 
 
 def made(error: type[LifesignsError]) -> LifesignsError:
-    return error() if error is Internal else error("A sentence.")  # type: ignore[call-arg]
+    return Internal() if error is Internal else error("A sentence.")
 
 
 def test_the_tree_that_is_drawn_is_the_tree() -> None:

@@ -88,7 +88,8 @@ class TestWords:
     def test_another_word_makes_other_bytes(self) -> None:
         blobs = {pack_words(SAID)}
         for name in Words._fields:
-            blobs.add(pack_words(SAID._replace(**{name: 7})))
+            another: dict[str, Any] = {name: 7}
+            blobs.add(pack_words(SAID._replace(**another)))
         assert len(blobs) == 1 + len(Words._fields)
 
     def test_words_of_a_newer_hub_are_read_without_what_is_not_known_here(self) -> None:

@@ -36,6 +36,60 @@ class Peer:
         writer.close()
 
 
+class Valve:
+    """Stands before a server on loopback: answers can be kept back, and the connections cut."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._open = asyncio.Event()
+        self._open.set()
+        self._handlers: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Valve:
+        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"redis://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._listener.close()
+        await self.cut()
+
+    def keep_back(self) -> None:
+        """Let what is asked through, and answers no more."""
+        self._open.clear()
+
+    async def cut(self) -> None:
+        """End all connections; what was kept back is gone with them, new ones are let through."""
+        cut = list(self._handlers)
+        for task in cut:
+            task.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
+        self._open.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._handlers.add(task)
+        inner_reader, inner_writer = await asyncio.open_unix_connection(self._server.socket_path)
+
+        async def ask() -> None:
+            while data := await reader.read(65536):
+                inner_writer.write(data)
+
+        async def answer() -> None:
+            while data := await inner_reader.read(65536):
+                await self._open.wait()
+                writer.write(data)
+
+        try:
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                await asyncio.gather(ask(), answer())
+        finally:
+            self._handlers.discard(task)
+            writer.transport.abort()
+            inner_writer.transport.abort()
+
+
 @contextlib.asynccontextmanager
 async def proxied(
     server: Server, *, tls: ssl.SSLContext | None = None, piece: int = 65536

@@ -116,7 +116,13 @@ async def test_null_clears(http: httpx.AsyncClient) -> None:
     said = {"task": "x", "metadata": {"m": 1}, "capabilities": ["c"], "slots": 3, "name": "n"}
     await put(http, "a", **said)
     shown = await put(http, "a", **dict.fromkeys(said))
-    cleared = {"task": None, "metadata": None, "capabilities": [], "slots": 1, "name": None}
+    cleared: dict[str, Any] = {
+        "task": None,
+        "metadata": None,
+        "capabilities": [],
+        "slots": 1,
+        "name": None,
+    }
     assert {field: shown[field] for field in said} == cleared
 
 

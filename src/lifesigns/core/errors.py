@@ -88,6 +88,7 @@ class Forbidden(LifesignsError):
 class NotFound(LifesignsError):
     code = "not_found"
     http_status = 404
+    close_code = 4003  # a socket's project: trying again would not find it either
 
 
 class MethodNotAllowed(LifesignsError):

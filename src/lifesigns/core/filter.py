@@ -8,7 +8,7 @@ from typing import Any
 
 from lifesigns.core.access import covers
 from lifesigns.core.errors import BadValue
-from lifesigns.core.model import Presence
+from lifesigns.core.model import Presence, same
 from lifesigns.core.presence import STATES
 
 
@@ -52,7 +52,7 @@ class Filter:
         if self.metadata:
             given = words.metadata or {}
             return all(
-                any(_equal(given.get(key), value) for value in values)
+                any(same(given.get(key), value) for value in values)
                 for key, values in self.metadata.items()
             )
         return True
@@ -62,6 +62,7 @@ WORDS = ("status", "dialect", "name", "group", "host", "did")
 
 LISTS = ("ids", "state", "capability", *WORDS)
 LONGEST_LIST = 1_000
+NOBODY = ("\x00",)  # no agent says it of itself
 
 
 def filter_of(message: Mapping[str, Any]) -> Filter:
@@ -78,6 +79,8 @@ def filter_of(message: Mapping[str, Any]) -> Filter:
             continue
         if name in LISTS:
             parts[name] = _texts(value, path)
+            if not parts[name] and name != "capability":
+                parts[name] = NOBODY  # one of none: an empty list of peers is not the whole fleet
         elif name == "metadata":
             if not isinstance(value, dict):
                 raise BadValue(f"{path} is a map.", field=path)
@@ -88,7 +91,7 @@ def filter_of(message: Mapping[str, Any]) -> Filter:
             parts[name] = value
         else:
             raise BadValue(f"A filter has no part {name[:64]!r}.", field=path[:128])
-    unknown = [state for state in parts.get("state", ()) if state not in STATES]
+    unknown = set(parts.get("state", ())) - {*STATES, *NOBODY}
     if unknown:
         raise BadValue(f"A state is one of {', '.join(STATES)}.", field="filter.state")
     return Filter(**parts)
@@ -102,14 +105,3 @@ def _texts(value: Any, path: str) -> tuple[str, ...]:
     if len(value) > LONGEST_LIST:
         raise BadValue(f"{path} has at most {LONGEST_LIST} entries.", field=path)
     return tuple(value)
-
-
-def _equal(given: Any, wanted: Any) -> bool:
-    """Compare as JSON does: true is not 1, however deep it stands."""
-    if isinstance(given, bool) or isinstance(wanted, bool):
-        return given is wanted
-    if isinstance(given, dict) and isinstance(wanted, dict):
-        return given.keys() == wanted.keys() and all(_equal(given[k], wanted[k]) for k in given)
-    if isinstance(given, list) and isinstance(wanted, list):
-        return len(given) == len(wanted) and all(map(_equal, given, wanted))
-    return bool(given == wanted)

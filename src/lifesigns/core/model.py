@@ -145,3 +145,14 @@ class Check:
     valid_for_ms: int
     fresh: bool
     probed: str | None = None
+
+
+def same(given: Any, wanted: Any) -> bool:
+    """Compare as JSON does: true is not 1, however deep it stands."""
+    if isinstance(given, bool) or isinstance(wanted, bool):
+        return given is wanted
+    if isinstance(given, dict) and isinstance(wanted, dict):
+        return given.keys() == wanted.keys() and all(same(given[k], wanted[k]) for k in given)
+    if isinstance(given, list) and isinstance(wanted, list):
+        return len(given) == len(wanted) and all(map(same, given, wanted))
+    return bool(given == wanted)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 
-from lifesigns.core.model import Instance, Record, Words
+from lifesigns.core.model import Instance, Record, Words, same
 
 _FIELDS = len(Words._fields)
 
@@ -25,6 +25,14 @@ def unpack_words(blob: bytes) -> Words:
     """Unpack what an instance said of itself."""
     # Fields of a newer hub are left out, those that an older one did not have are the defaults.
     return Words(*msgpack.unpackb(blob)[:_FIELDS])
+
+
+def same_words(some: Words, others: Words) -> bool:
+    """Tell whether words say the same, in whatever order their maps are."""
+    return all(
+        same(list(a) if isinstance(a, tuple) else a, list(b) if isinstance(b, tuple) else b)
+        for a, b in zip(some, others, strict=True)
+    )
 
 
 def unpack_record(

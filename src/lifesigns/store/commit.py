@@ -16,12 +16,12 @@ from typing import Any
 
 import msgpack
 
-from lifesigns.core.errors import Unavailable
+from lifesigns.core.errors import Internal, Unavailable
 from lifesigns.store import script
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.entry import Answer, Entry
 from lifesigns.store.lease import Lane, Lease
-from lifesigns.store.link import Link, LinkLost
+from lifesigns.store.link import NOT_NOW, Link, LinkLost, ReplyError
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ BATCH_RENEWALS = 512
 URGENT_MS = 1_500  # a lease that ends sooner is not folded
 AGE_STEP_MS = 4
 AGE_LIMIT = 0xFFFF
+REFUSED_S = 0.25  # a store that cannot now is left alone for so long
 NEVER = float("inf")
 
 
@@ -57,6 +58,7 @@ class Commit:
         self._fold_timer: asyncio.TimerHandle | None = None
         self._flush_timer: asyncio.Handle | None = None
         self._flying = 0  # calls without an answer
+        self._returned: dict[Lane, int] = {}  # acts that came back to the head of their lane
         self._flushed_at = 0.0
         self._floor_folded = NEVER
         self._floor_waiting = NEVER
@@ -84,7 +86,7 @@ class Commit:
     def add(self, lane: Lane, entry: Entry, ends_ms: float, *, first: bool = False) -> None:
         """Queue an act; ``ends_ms`` is the end of the lease that depends on it."""
         if first:
-            lane.entries.insert(0, entry)
+            self._return(lane, [entry])
         else:
             lane.entries.append(entry)
         self.guard(ends_ms)
@@ -147,6 +149,7 @@ class Commit:
         now = self._flushed_at = self._loop.time()
         lanes, self._active = self._active, {}
         self._floor_flying, self._floor_waiting = self._floor_waiting, NEVER
+        self._returned = {}
         for lane in lanes:
             if lane.entries:
                 self._send_entries(lane, now)
@@ -173,7 +176,9 @@ class Commit:
             if entry.stale(now):
                 entry.failed(Unavailable("The store was away for too long."))
                 continue
-            row = msgpack.packb(entry.row(now), use_bin_type=False)
+            row = self._row(entry, now)
+            if row is None:
+                continue
             if batch and (len(batch) >= BATCH_ENTRIES or size + len(row) > BATCH_BYTES):
                 self._send_batch(lane, batch, rows, now)
                 batch, rows, size = [], [], 0
@@ -182,6 +187,21 @@ class Commit:
             size += len(row)
         if batch:
             self._send_batch(lane, batch, rows, now)
+
+    def _row(self, entry: Entry, now: float) -> bytes | None:
+        """Lay an act out; one that cannot be is dropped, and takes no other along."""
+        try:
+            return bytes(msgpack.packb(entry.row(now), use_bin_type=False))
+        except Exception:
+            log.exception("an act cannot be laid out and is dropped")
+            entry.failed(Internal())
+            return None
+
+    def _return(self, lane: Lane, entries: list[Entry]) -> None:
+        """Put acts back before those that came later, and behind those that came back earlier."""
+        at = self._returned.get(lane, 0)
+        lane.entries[at:at] = entries
+        self._returned[lane] = at + len(entries)
 
     def _send_batch(self, lane: Lane, batch: list[Entry], rows: list[bytes], now: float) -> None:
         packed = pack(">BH", 0xDC, len(rows)) + b"".join(rows)  # an array of 16-bit length
@@ -198,17 +218,25 @@ class Commit:
         self._flying -= 1
         if isinstance(reply, LinkLost):
             adrift = [entry for entry in batch if entry.adrift()]
-            lane.entries[:0] = adrift
+            self._return(lane, adrift)
             if adrift:
                 self.guard(0.0)  # nothing is swept until it is known what became of them
                 self._active[lane] = None
+        elif isinstance(reply, ReplyError) and reply.code in NOT_NOW:
+            log.warning("the store cannot take %d acts now: %s", len(batch), reply)
+            self._flushed_at = self._loop.time() + REFUSED_S
+            for entry in batch:
+                entry.put_off(Unavailable("The store cannot take it now."))
         elif isinstance(reply, Exception):
             self._isolate(lane, batch, reply)
         else:
             store_ms, epoch = reply[0], intern(reply[1].decode())  # every lease keeps it
             for i, entry in enumerate(batch):
                 code, seq, record = reply[2 + 3 * i : 5 + 3 * i]
-                entry.landed(Answer(code, seq, record, epoch, store_ms, sent_at))
+                try:
+                    entry.landed(Answer(code, seq, record, epoch, store_ms, sent_at))
+                except Exception:
+                    log.exception("an answer of the store cannot be taken")
         self._rest()
 
     def _isolate(self, lane: Lane, batch: list[Entry], error: Exception) -> None:
@@ -220,9 +248,9 @@ class Commit:
         log.warning("a batch of %d is sent one by one: %s", len(batch), error)
         now = self._loop.time()
         for entry in batch:
-            self._send_batch(
-                lane, [entry], [msgpack.packb(entry.row(now), use_bin_type=False)], now
-            )
+            row = self._row(entry, now)
+            if row is not None:
+                self._send_batch(lane, [entry], [row], now)
 
     # Renewals.
 
@@ -252,9 +280,10 @@ class Commit:
     def _renewed(self, ttl_ms: int, group: list[Lease], ages: list[int], reply: Any) -> None:
         self._flying -= 1
         if isinstance(reply, Exception):
-            if not isinstance(reply, LinkLost):
-                log.error("renewals cannot be stored: %s", reply)
             now = self._loop.time()
+            if not isinstance(reply, LinkLost):
+                log.warning("the store cannot take %d renewals now: %s", len(group), reply)
+                self._flushed_at = now + REFUSED_S
             for lease in group:
                 if not lease.renewing and not lease.ended:
                     self.renew(lease, now)

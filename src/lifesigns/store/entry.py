@@ -55,6 +55,10 @@ class Entry(ABC):
     def failed(self, error: LifesignsError) -> None:
         """The store refused it, and would again."""
 
+    def put_off(self, error: LifesignsError) -> None:
+        """The store cannot now, and has done nothing."""
+        self.failed(error)
+
     @abstractmethod
     def adrift(self) -> bool:
         """The link broke under way, so that it arrived or did not; answer whether to repeat it."""

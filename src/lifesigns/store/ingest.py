@@ -46,6 +46,7 @@ class Ingest:
         self._loop = asyncio.get_running_loop()
         self.commit = Commit(link, clock, flush_s=flush_s, fold_s=fold_s, missing=self._greet_again)
         self._news: dict[str, News] = {}  # by session: what is not under way yet
+        self._unsaid: dict[str, dict[str, Any]] = {}  # by session: what the store could not take
         self.leases: dict[str, Lease] = {}  # by session
         self.beats = 0  # signs of life taken, of every kind
 
@@ -76,8 +77,9 @@ class Ingest:
         lease.ends_ms = self._clock.at_ms(now)
         self.leases[session] = lease
         self.beats += 1
-        self._write(lease, now, {}, done, hello=True)
-        if not self._link.up:
+        up = self._link.up
+        self._write(lease, now, {}, done if up else None, hello=True)
+        if not up:
             self._loop.call_soon(done, Unavailable("The store is away."))
         return lease
 
@@ -90,6 +92,9 @@ class Ingest:
         news = self._news.get(lease.session)
         if news is not None:  # they renew it as well
             news.at = now
+            return
+        if self._unsaid and lease.session in self._unsaid:
+            self._write(lease, now, {}, None)
             return
         self.commit.renew(lease, now)
 
@@ -187,6 +192,16 @@ class Ingest:
             return not news.hello
         return self._join(news)
 
+    def postpone(self, news: News) -> None:
+        """The store cannot take these news now: the next beat says them, this one still renews."""
+        lease = news.lease
+        if lease.ended or news.hello:  # without its lease, a beat finds that it has to say hello
+            return
+        unsaid = self._unsaid.setdefault(lease.session, {})
+        unsaid.update(news.said)
+        if not lease.renewing:
+            self.commit.renew(lease, self._loop.time())
+
     # Inside.
 
     def _renew_and_tell(self, lease: Lease, now: float, done: Done | None) -> None:
@@ -214,6 +229,7 @@ class Ingest:
         fresh = news is None
         if news is None:
             news = self._news[lease.session] = News(self, lease, now)
+            news.said.update(self._unsaid.pop(lease.session, {}))
         news.at = now
         news.hello = news.hello or hello
         news.said.update(said)
@@ -262,6 +278,7 @@ class Ingest:
     def _forget(self, lease: Lease) -> None:
         lease.ended = True  # renewals that wait are dropped: they would undo what ended it
         self.leases.pop(lease.session, None)
+        self._unsaid.pop(lease.session, None)
 
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"

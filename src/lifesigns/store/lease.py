@@ -12,8 +12,8 @@ from typing import Protocol
 import msgpack
 
 from lifesigns.core.model import Instance, Words
-from lifesigns.core.presence import KINDS, own_rank, stalls_at_ms
-from lifesigns.core.record import pack_words, unpack_words
+from lifesigns.core.presence import KINDS, STALLING, own_rank, stalls_at_ms
+from lifesigns.core.record import pack_words, same_words, unpack_words
 from lifesigns.store import keys
 from lifesigns.store.entry import Entry
 
@@ -95,8 +95,10 @@ class Lease:
     def speak(self, words: Words, now: float, clock_ms: float, *, progress: bool) -> bool:
         """Take new words; tell whether they differ from the ones before."""
         blob = pack_words(words)
+        if len(blob) == len(self.blob) and same_words(words, unpack_words(self.blob)):
+            blob = self.blob  # the same in another order is no news
         own = own_rank(words)
-        if own != self.own:
+        if (own in STALLING) != (self.own in STALLING):
             self.worded_at = now
         if progress:
             self.progressed_at = now

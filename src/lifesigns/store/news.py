@@ -25,6 +25,9 @@ class Desk(Protocol):
     def recover(self, news: News) -> bool:
         """The link broke; answer whether they are to be sent again."""
 
+    def postpone(self, news: News) -> None:
+        """The store cannot take them now."""
+
 
 class News(Entry):
     """What a session has to say; later words join those that still wait."""
@@ -76,6 +79,10 @@ class News(Entry):
     def failed(self, error: LifesignsError) -> None:
         self._desk.sent(self)
         self.tell(error)
+
+    def put_off(self, error: LifesignsError) -> None:
+        self.tell(error)
+        self._desk.postpone(self)
 
     def adrift(self) -> bool:
         return self._desk.recover(self)

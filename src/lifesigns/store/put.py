@@ -16,6 +16,7 @@ from lifesigns.core.errors import LifesignsError, Unavailable
 from lifesigns.core.model import Instance, Presence, Record, Words
 from lifesigns.core.presence import (
     STALLED,
+    STALLING,
     SUSPECT,
     is_progress,
     merge,
@@ -23,7 +24,7 @@ from lifesigns.core.presence import (
     present,
     stalls_at_ms,
 )
-from lifesigns.core.record import pack_words, unpack_record
+from lifesigns.core.record import pack_words, same_words, unpack_record
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.commit import Commit
 from lifesigns.store.entry import ALTERED, WRITTEN, Answer, Entry, elapsed_ms
@@ -115,10 +116,12 @@ class Put(Entry):
         if record is None and "status" not in said:
             said = {"status": "idle", **said}  # the least that a new agent can be
         words = merge(before, said)
+        if same_words(words, before):
+            words = before  # the same in another order is no news
         own = own_rank(words)
         came_ms = self._clock.at_ms(self.at)
         progress = target is None or is_progress(before, said)
-        reworded = target is None or own != own_rank(before)
+        reworded = target is None or (own in STALLING) != (own_rank(before) in STALLING)
         progressed_ms = came_ms if progress or target is None else target.progressed_ms
         worded_ms = came_ms if reworded or target is None else target.worded_ms
         due_ms = stalls_at_ms(words, own, progressed_ms, worded_ms)

@@ -58,7 +58,8 @@ def open_door(data: bytes, rules: Rules, *, scheme: str, full: bool) -> tuple[by
     server.receive_data(data)
     events = server.events_received()
     if not events or not isinstance(events[0], Request):
-        return b"".join(server.data_to_send()), None
+        why = server.handshake_exc or "it has a body"
+        return server.reject(HTTPStatus.BAD_REQUEST, f"No upgrade: {why}.\n").serialize(), None
     request = events[0]
     response = _judge(server, request, rules, scheme, full) or server.accept(request)
     server.send_response(response)
@@ -86,8 +87,14 @@ async def identify(gate: Gate, asked: Asked) -> Grant:
 def _judge(
     server: ServerProtocol, request: Request, rules: Rules, scheme: str, full: bool
 ) -> Response | None:
-    if urlsplit(request.path).path != PATH:
+    try:
+        path = urlsplit(request.path).path
+    except ValueError as error:
+        return server.reject(HTTPStatus.BAD_REQUEST, f"No address: {error}.\n")
+    if path != PATH:
         return server.reject(HTTPStatus.NOT_FOUND, f"WebSockets are at {PATH}.\n")
+    if request.method != "GET":
+        return server.reject(HTTPStatus.BAD_REQUEST, "No upgrade: it is asked for with GET.\n")
     headers = _plain(request.headers)
     try:
         check_source(

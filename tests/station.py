@@ -1,0 +1,190 @@
+"""What stands between a hub's sockets and a real store, without the hub: no loop of its own runs.
+
+Sessions are opened as sockets would open them; what they are told is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgpack
+
+from lifesigns.core.access import DEFAULT_PROJECT
+from lifesigns.core.errors import LifesignsError
+from lifesigns.core.model import Presence, Words
+from lifesigns.store import keys, script
+from lifesigns.store.address import Address
+from lifesigns.store.clock import StoreClock
+from lifesigns.store.entry import Receipt
+from lifesigns.store.ingest import Ingest
+from lifesigns.store.lease import Lane
+from lifesigns.store.link import Link
+from lifesigns.store.put import HttpBeat
+from lifesigns.store.registry import Registry
+from lifesigns.store.store import Store, Terms
+from lifesigns.workers.ticker import Ticker
+from tests.patience import until
+
+Outcome = Receipt | LifesignsError
+
+
+class Session:
+    """One session, as its socket has it."""
+
+    def __init__(self, ingest: Ingest) -> None:
+        self._ingest = ingest
+        self._loop = asyncio.get_running_loop()
+        self.told: list[str] = []  # what became of it
+        self.outcomes: list[Outcome] = []  # of the hello
+
+    def fenced(self) -> None:
+        self.told.append("fenced")
+
+    def removed(self) -> None:
+        self.told.append("removed")
+
+    def open(self, lane: Lane, agent: str, instance: str, ttl_ms: int, words: Words) -> None:
+        now = self._loop.time()
+        self.lease = self._ingest.open(
+            lane, agent, instance, ttl_ms, words, self, now, self.outcomes.append
+        )
+
+    @property
+    def id(self) -> str:
+        return self.lease.session
+
+    def renew(self) -> None:
+        self._ingest.renew(self.lease, self._loop.time())
+
+    def say(self, *, ttl_ms: int | None = None, **said: Any) -> list[Outcome]:
+        """Beat; what comes back is in the list, when it has come."""
+        outcomes: list[Outcome] = []
+        self._ingest.say(self.lease, said, ttl_ms, self._loop.time(), outcomes.append)
+        return outcomes
+
+    def leave(self, text: str = "") -> None:
+        self._ingest.leave(self.lease, "left", text, self._loop.time())
+
+    def lose(self) -> None:
+        self._ingest.lose(self.lease, self._loop.time())
+
+
+class Station:
+    """The parts, with a ticker that ticks when it is told to."""
+
+    def __init__(self, url: str, *, flush_s: float, fold_s: float, patience_s: float) -> None:
+        address = Address.parse(url)
+        self.clock = StoreClock()
+        self.link = Link(address, name="test", scripts=script.ALL, on_up=self._up, on_down=self._down)
+        self.inbox = Link(address, name="test-inbox", on_push=self._pushed)
+        self.ingest = Ingest(
+            self.link, self.clock, flush_s=flush_s, fold_s=fold_s, grace_ms=5_000
+        )
+        self.commit = self.ingest.commit
+        terms = Terms(
+            history_ms=600_000, retention_ms=3_600_000, http_ttl_ms=60_000, patience_s=patience_s
+        )
+        self.store = Store(self.link, self.clock, self.ingest, Registry(self.link), terms)
+        self.ticker = Ticker(self.link, self.clock, self.ingest, tick_s=0.1, lease_ms=2_500)
+        self._loop = asyncio.get_running_loop()
+        self._hears = False
+        self.losses = 0  # of the link
+
+    async def start(self) -> None:
+        await self.link.start()
+        await self.inbox.start()
+        node = await self.ticker.join()
+        self.inbox.subscribe(keys.inbox(self.link.address.db, node))
+        await self.store.know(DEFAULT_PROJECT)
+        await until(lambda: self._hears)
+
+    async def stop(self) -> None:
+        await self.ticker.leave()
+        await self.inbox.aclose()
+        await self.link.aclose()
+
+    # Sessions.
+
+    def open(
+        self, agent: str, instance: str = "i", *, ttl_ms: int = 30_000, **words: Any
+    ) -> Session:
+        """Say hello, and await nothing."""
+        session = Session(self.ingest)
+        lane = self.store.lane(DEFAULT_PROJECT, agent)
+        session.open(lane, agent, instance, ttl_ms, Words(**words))
+        return session
+
+    async def opened(self, agent: str, instance: str = "i", **given: Any) -> Session:
+        """Say hello, and await that it is stored."""
+        session = self.open(agent, instance, **given)
+        await until(lambda: session.outcomes)
+        assert isinstance(session.outcomes[0], Receipt), session.outcomes
+        return session
+
+    async def settle(self) -> None:
+        """Await that all is stored."""
+        await until(lambda: self.link.up)
+        self.commit.unfold()
+        await until(lambda: not self.commit.waiting)
+
+    # HTTP.
+
+    async def put(
+        self, agent: str, instance: str | None = None, *, ttl_ms: int | None = None, **said: Any
+    ) -> Presence:
+        beat = HttpBeat(agent, instance, ttl_ms, said)
+        return await self.store.put(DEFAULT_PROJECT, beat, self._loop.time())
+
+    async def read(self, agent: str) -> Presence:
+        presence = (await self.store.read(DEFAULT_PROJECT, agent)).presence
+        assert presence is not None, f"{agent} was never seen"
+        return presence
+
+    # What the server was asked.
+
+    async def calls(self, *, anew: bool = False) -> int:
+        """Count the scripts that were run on the server, by anybody, since last begun anew."""
+        stats = (await self.link.ask("INFO", "commandstats")).decode()
+        found = re.search(r"cmdstat_evalsha:calls=(\d+)", stats)
+        if anew:
+            await self.link.ask("CONFIG", "RESETSTAT")
+        return int(found[1]) if found else 0
+
+    def _up(self) -> None:
+        self.commit.unfold()
+
+    def _down(self) -> None:
+        self.losses += 1
+
+    def _pushed(self, push: list[Any]) -> None:
+        if push[0] == b"message":
+            what, _, _, _, session = msgpack.unpackb(push[2])
+            self.ingest.told(what, session)
+        elif push[0] == b"subscribe":
+            self._hears = True
+            self.ingest.doubt()
+
+
+def together(agents: int, *, project: str = DEFAULT_PROJECT) -> list[str]:
+    """Name agents that share a partition."""
+    named = (f"agent-{number}" for number in range(1_000_000))
+    first = keys.partition(project, "agent-0", keys.PARTITIONS)
+    shared = (each for each in named if keys.partition(project, each, keys.PARTITIONS) == first)
+    return [next(shared) for _ in range(agents)]
+
+
+@contextlib.asynccontextmanager
+async def station(
+    url: str, *, flush_s: float = 0.002, fold_s: float = 1.0, patience_s: float = 10.0
+) -> AsyncIterator[Station]:
+    """Run a station on a store."""
+    made = Station(url, flush_s=flush_s, fold_s=fold_s, patience_s=patience_s)
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.stop()
