@@ -206,10 +206,10 @@ class Peer:
             return head & 0x0F, await self._exactly(length)
 
     async def hear(self) -> dict[str, Any]:
-        """Read the next message, passing over pings."""
+        """Read the next message, passing over pings and pongs."""
         while True:
             opcode, payload = await self.frame()
-            if opcode != PING:
+            if opcode not in (PING, PONG):
                 assert opcode == (BINARY if self.codec.binary else TEXT), (opcode, payload)
                 return self.codec.decode(payload)
 

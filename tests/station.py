@@ -79,11 +79,11 @@ class Station:
     def __init__(self, url: str, *, flush_s: float, fold_s: float, patience_s: float) -> None:
         address = Address.parse(url)
         self.clock = StoreClock()
-        self.link = Link(address, name="test", scripts=script.ALL, on_up=self._up, on_down=self._down)
-        self.inbox = Link(address, name="test-inbox", on_push=self._pushed)
-        self.ingest = Ingest(
-            self.link, self.clock, flush_s=flush_s, fold_s=fold_s, grace_ms=5_000
+        self.link = Link(
+            address, name="test", scripts=script.ALL, on_up=self._up, on_down=self._down
         )
+        self.inbox = Link(address, name="test-inbox", on_push=self._pushed)
+        self.ingest = Ingest(self.link, self.clock, flush_s=flush_s, fold_s=fold_s, grace_ms=5_000)
         self.commit = self.ingest.commit
         terms = Terms(
             history_ms=600_000, retention_ms=3_600_000, http_ttl_ms=60_000, patience_s=patience_s
@@ -130,6 +130,12 @@ class Station:
         await until(lambda: self.link.up)
         self.commit.unfold()
         await until(lambda: not self.commit.waiting)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether all that was to be said has left, and waits for its answer."""
+        lanes = self.store.lanes(DEFAULT_PROJECT)
+        return self.commit.waiting and not any(lane.entries or lane.urgent for lane in lanes)
 
     # HTTP.
 

@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 Announce = Callable[[str], None]
 Revive = Callable[[], Awaitable[None]] | None
 
+FEED_SILENT_S = 1.5  # a half-open feed is found within three seconds
+OWN_TICK_S = 1.0  # how often a hub tells itself something, to hear how late it comes
 PARTING_S = 3.0  # how long a hub that goes waits for its last beats to be stored
 FAREWELL_S = 5  # how long it waits for its connections to end
 KEEP_ALIVE_S = 75  # longer than an agent that posts once a minute pauses
@@ -79,7 +81,11 @@ class Hub:
             before_reconnect=revive,
         )
         self.inbox = Link(
-            address, name="lifesigns-inbox", on_push=self._pushed, before_reconnect=revive
+            address,
+            name="lifesigns-inbox",
+            on_push=self._pushed,
+            before_reconnect=revive,
+            silent_s=FEED_SILENT_S,
         )
         self.registry = Registry(self.link)
         self.ingest = Ingest(
@@ -111,6 +117,7 @@ class Hub:
         self.sweeper = Sweeper(self.link, self.store, self.ticker, history_len=config.history_len)
         self.ticker.on_tick = self._ticked
         self._inbox_channel = ""
+        self._told_at = 0.0
         self._rechecking: asyncio.Task[None] | None = None
         self.gate = (
             Gate(self.registry, root_token=config.admin_key, good_s=config.key_memory_s)
@@ -137,6 +144,7 @@ class Hub:
             ticker=self.ticker,
             sweeper=self.sweeper,
             census=Census(self.store),
+            feed=self.feed,
             lobby=self.lobby,
             limits=limits,
             rate=Rate(config.beats_per_s, config.burst_s),
@@ -179,8 +187,11 @@ class Hub:
         mine = channel == self._inbox_channel
         if what == b"message":
             if mine:
-                about, _, _, _, session = msgpack.unpackb(push[2])
-                self.ingest.told(about, session)
+                about, *_, last = msgpack.unpackb(push[2])
+                if about == "tick":
+                    self.feed.lag_s = max(0.0, asyncio.get_running_loop().time() - last)
+                else:
+                    self.ingest.told(about, last)
             else:
                 self.feed.heard(channel, push[2])
         elif what == b"subscribe":  # whatever was told before this moment was missed
@@ -191,6 +202,11 @@ class Hub:
 
     def _ticked(self) -> None:
         self.sweeper.ticked()
+        now = asyncio.get_running_loop().time()
+        if now >= self._told_at + OWN_TICK_S:
+            self._told_at = now
+            tick = msgpack.packb(["tick", now])
+            self.link.call(("PUBLISH", self._inbox_channel, tick), lambda _: None)
         now_ms = time.time_ns() // 1_000_000
         if expired := self.gate.expired_ids(now_ms):
             self.lobby.revoke(expired)

@@ -38,9 +38,12 @@ async def used(http: httpx.AsyncClient, hub: HubProcess) -> list[str]:
     assert (await http.post("/v1/login", json={"ticket": login})).status_code == 401
     assert (await http.get("/v1/pulse", params={"ticket": login})).status_code == 400
     assert (await http.put("/v1/pulse/a", content=f'{{"task": "{made}"')).status_code == 400
+    async with connected(hub, key="", query=f"?ticket={connect}") as agent:
+        await agent.say("hello", agent="a")
+        assert (await agent.hear())["type"] == "welcome"
     for query in (f"?ticket={connect}", f"?ticket={login}", f"?ticket={WRONG}&token={made}"):
         async with connected(hub, key="", query=query) as agent:
-            await agent.say("hello", agent="a", instance=query[1:9])
+            assert await agent.ended() == 4001
     async with living(hub, "a", key=made) as agent:
         assert await agent.refused("beat", status=1, task=made) == ("bad_value", "status")
         revoked = await http.delete(f"/v1/keys/{made.split('_')[1]}")

@@ -37,12 +37,12 @@ class Peer:
 
 
 class Valve:
-    """Stands before a server on loopback: answers can be kept back, and the connections cut."""
+    """Stands before a server on loopback: what passes can be held up, and connections cut."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._open = asyncio.Event()
-        self._open.set()
+        self._asked, self._answered = asyncio.Event(), asyncio.Event()
+        self.release()
         self._handlers: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Valve:
@@ -54,17 +54,26 @@ class Valve:
         self._listener.close()
         await self.cut()
 
-    def keep_back(self) -> None:
-        """Let what is asked through, and answers no more."""
-        self._open.clear()
+    def hold_questions(self) -> None:
+        """Let nothing more through to the server."""
+        self._asked.clear()
+
+    def hold_answers(self) -> None:
+        """Let through what is asked, and answers no more."""
+        self._answered.clear()
+
+    def release(self) -> None:
+        """Let all through, what was held up too."""
+        self._asked.set()
+        self._answered.set()
 
     async def cut(self) -> None:
-        """End all connections; what was kept back is gone with them, new ones are let through."""
+        """End all connections; what was held up is gone with them, new ones are let through."""
         cut = list(self._handlers)
         for task in cut:
             task.cancel()
         await asyncio.gather(*cut, return_exceptions=True)
-        self._open.set()
+        self.release()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -74,11 +83,12 @@ class Valve:
 
         async def ask() -> None:
             while data := await reader.read(65536):
+                await self._asked.wait()
                 inner_writer.write(data)
 
         async def answer() -> None:
             while data := await inner_reader.read(65536):
-                await self._open.wait()
+                await self._answered.wait()
                 writer.write(data)
 
         try:

@@ -146,10 +146,10 @@ class TestFull:
     """A server whose memory is full: nobody may come, everybody can go."""
 
     def test_a_beat_is_refused_whole(self, full: Board) -> None:
-        before = {key: full.redis.dump(key) for key in full.redis.keys()}
+        before = {key: full.redis.dump(key) for key in full.redis.scan_iter()}
         refused(lambda: full.beat(hello("x", "i", "01aaad"), leaves("b", "i", "01aaab")))
         refused(lambda: full.beat(breaks("b", "i", "01aaab")))
-        assert {key: full.redis.dump(key) for key in full.redis.keys()} == before
+        assert {key: full.redis.dump(key) for key in full.redis.scan_iter()} == before
 
     def test_leases_are_renewed(self, full: Board) -> None:
         full.now_ms += 2_000

@@ -1,4 +1,4 @@
-"""What every call has in common, against a running hub: refusals, bounds, origins, an absent store.
+"""What every call has in common, against a running hub: refusals, bounds, and rates.
 
 Nothing that is refused is stored, not even half, and no other call is harmed by it.
 """
@@ -9,38 +9,19 @@ import asyncio
 import contextlib
 import json
 import re
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-from websockets.exceptions import ConnectionClosed
 
-from tests.agent import connected, dialed, living, presence
-from tests.hub import ROOT_KEY, Reachable, RunningHub, hub_process, running_hub
+from tests.agent import dialed, living, presence
+from tests.hub import RunningHub, running_hub
 from tests.patience import SOON_S
-from tests.server import Server
+from tests.web.refusal import refused, told
 
 BODY_BYTES = 65_536
 BULK_BYTES = 4 * 1024 * 1024
-
-
-def told(answer: httpx.Response) -> tuple[int, str, str | None]:
-    """Take an error apart: status, code and the field that it names, if any."""
-    body = answer.json()
-    assert set(body) == {"error", "code", "detail"}, body
-    assert body["error"], body
-    assert answer.headers["content-type"] == "application/json"
-    fields = [each["field"] for each in body["detail"]]
-    assert all(each["message"] for each in body["detail"])
-    return answer.status_code, body["code"], fields[0] if fields else None
-
-
-async def refused(
-    http: httpx.AsyncClient, method: str, path: str, **options: Any
-) -> tuple[int, str, str | None]:
-    return told(await http.request(method, path, **options))
 
 
 def deep(levels: int) -> Any:
@@ -475,201 +456,3 @@ async def test_what_is_no_beat_renews_nothing_however_often_it_comes(
 async def test_a_burst_of_two_seconds_is_taken(http: httpx.AsyncClient) -> None:
     statuses = [(await http.put("/v1/pulse/a")).status_code for _ in range(20)]
     assert statuses == [200] * 20
-
-
-# Whose page it is.
-
-WRITES = [
-    ("PUT", "/v1/pulse/a"),
-    ("DELETE", "/v1/pulse/a"),
-    ("POST", "/v1/pulse"),
-    ("POST", "/v1/check"),
-    ("POST", "/v1/keys"),
-    ("POST", "/v1/login"),
-    ("POST", "/nowhere"),
-]
-
-
-async def test_a_write_from_a_strangers_page_is_forbidden(http: httpx.AsyncClient) -> None:
-    for origin in ("https://evil.example", "null", "http://127.0.0.1:1", "", "x"):
-        headers = {"Origin": origin}
-        for method, path in WRITES:
-            answer = await refused(http, method, path, headers=headers)
-            assert answer == (403, "forbidden", None), origin
-        assert (await http.get("/v1/pulse", headers=headers)).status_code == 200
-    assert (await http.get("/v1/pulse/a")).status_code == 404
-
-
-async def test_the_own_page_and_those_that_are_allowed_may_write(fresh_url: str) -> None:
-    settings = {"origins": ("https://board.example",)}
-    async with running_hub(fresh_url, **settings) as hub, hub.client() as http:
-        for origin in (hub.url, "https://board.example"):
-            answer = await http.put("/v1/pulse/a", headers={"Origin": origin})
-            assert answer.status_code == 200, origin
-
-
-async def test_without_keys_a_token_that_is_an_id_is_that_agent(fresh_url: str) -> None:
-    async with running_hub(fresh_url, auth=False, admin_key=None) as hub:
-        for key in ("", "agent-7", "no id at all"):
-            async with hub.client(key) as client:
-                assert (await client.put("/v1/pulse/a")).status_code == 200
-                assert (await client.get("/v1/projects")).status_code == 200
-
-
-async def test_without_keys_only_loopback_names_are_answered(fresh_url: str) -> None:
-    async with (
-        running_hub(fresh_url, auth=False, admin_key=None) as hub,
-        hub.client("") as client,
-    ):
-        for host in ("evil.example", "evil.example:8700", "10.0.0.1", "localhost.evil.example"):
-            for method, path in (("GET", "/v1/pulse"), ("PUT", "/v1/pulse/a"), ("GET", "/livez")):
-                answer = await refused(client, method, path, headers={"Host": host})
-                assert answer == (403, "forbidden", None)
-        for host in ("localhost", "localhost:8700", "127.0.0.1", "[::1]:8700", "a.localhost"):
-            assert (await client.get("/v1/pulse", headers={"Host": host})).status_code == 200
-        foreign = {"Origin": "https://evil.example"}
-        assert (await client.put("/v1/pulse/a", headers=foreign)).status_code == 403
-
-
-# Without the store.
-
-CALLS: list[tuple[str, str, Any]] = [
-    ("PUT", "/v1/pulse/a", {}),
-    ("GET", "/v1/pulse/a", None),
-    ("DELETE", "/v1/pulse/a", None),
-    ("DELETE", "/v1/pulse/a?forget=true", None),
-    ("GET", "/v1/pulse", None),
-    ("POST", "/v1/check", {"agents": ["a", "b"]}),
-    ("GET", "/v1/stats", None),
-    ("GET", "/v1/stats?by=status", None),
-    ("GET", "/v1/keys", None),
-    ("POST", "/v1/keys", {"scope": "watch"}),
-    ("DELETE", "/v1/keys/nobody", None),
-    ("GET", "/v1/projects", None),
-    ("POST", "/v1/projects", {"name": "p"}),
-    ("POST", "/v1/tickets", {}),
-    ("POST", "/v1/login", {"ticket": "lt_guess"}),
-    ("GET", "/readyz", None),
-]
-
-
-async def takes(http: httpx.AsyncClient, method: str, path: str, **options: Any) -> None:
-    """Make a call until it is taken."""
-    deadline = time.monotonic() + SOON_S
-    while (await http.request(method, path, **options)).status_code == 503:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.05)
-
-
-async def unavailable(http: httpx.AsyncClient) -> None:
-    """Make all calls at once; each is refused in a time in which nobody has gone away."""
-    answers = await asyncio.gather(
-        *[http.request(method, path, json=body) for method, path, body in CALLS]
-    )
-    for (method, path, _), answer in zip(CALLS, answers, strict=True):
-        assert told(answer) == (503, "unavailable", None), (method, path)
-        assert int(answer.headers["Retry-After"]) >= 1
-
-
-@pytest.mark.parametrize("end", [Server.kill, Server.pause])
-async def test_an_absent_store_is_told_and_forgotten_when_it_is_back(
-    end: Callable[[Server], None], valkey_server: Callable[..., Server]
-) -> None:
-    server = valkey_server()
-    async with running_hub(server.url, store_timeout_s=1.0) as hub, hub.client() as http:
-        assert (await http.put("/v1/pulse/a")).status_code == 200
-        key = (await http.post("/v1/keys", json={"scope": "agent", "agent": "a"})).json()["key"]
-        async with hub.client(key) as known, hub.client("ls_x_unknown") as unknown:
-            assert (await known.get("/v1/pulse/a")).status_code == 200
-            end(server)
-            async with asyncio.timeout(15):
-                beats = {"beats": [{"id": "a"}, {"id": "b c"}]}
-                bulk, mine, nobodys, forbidden, _ = await asyncio.gather(
-                    http.post("/v1/pulse", json=beats),
-                    known.get("/v1/pulse/a"),
-                    unknown.get("/v1/pulse/a"),
-                    known.put("/v1/pulse/b"),
-                    unavailable(http),
-                )
-                assert (mine.status_code, nobodys.status_code) == (503, 503)
-                assert forbidden.status_code == 403
-                codes = [each["code"] for each in bulk.json()["results"]]
-                assert (bulk.status_code, codes) == (200, ["unavailable", "bad_request"])
-                assert (await http.put("/v1/pulse/a", content=b"{")).status_code == 400
-                assert (await http.get("/livez")).status_code == 200
-            if end is Server.kill:
-                server.start()
-            else:
-                server.resume()
-            await takes(http, "PUT", "/v1/pulse/a", json={"task": "back"})
-            assert (await presence(http, "a"))["task"] == "back"
-
-
-# Secrets.
-
-
-async def spend(hub: Reachable, http: httpx.AsyncClient) -> list[str]:
-    """Use secrets of every kind, rightly and wrongly; answer them."""
-    token = "sk-taken-over 0123456789/abc+def="
-    guess = "ls_guess_0123456789abcdefghijk"
-    made = (await http.post("/v1/keys", json={"scope": "admin", "key": token})).json()
-    plain = (await http.post("/v1/keys", json={"scope": "agent"})).json()["key"]
-    secrets = [hub.key, token, plain, guess]
-    tickets = {}
-    for purpose in ("connect", "events", "login"):
-        answer = await http.post("/v1/tickets", json={"for": purpose})
-        tickets[purpose] = answer.json()["ticket"]
-    async with hub.client("") as stranger:
-        for paper in (tickets["login"], tickets["login"], "lt_guess0123456789"):
-            login = await stranger.post("/v1/login", json={"ticket": paper})
-            secrets += [login.json()["key"]] if login.status_code == 200 else []
-        await stranger.post("/v1/login", content=f'{{"ticket": "{tickets["events"]}"')
-        await stranger.get(f"/v1/pulse?ticket={tickets['events']}")
-    for header in ("Authorization", "X-API-Key", "X-Agent-Token"):
-        for each in (plain, token, guess):
-            value = f"Bearer {each}" if header == "Authorization" else each
-            async with hub.client("", headers={header: value}) as client:
-                await client.get("/v1/pulse")
-                await client.put("/v1/pulse/a", content=b"{")
-                await client.get(f"/v1/pulse?token={each}")
-    for key, query in (
-        ("", tickets["connect"]),
-        ("", tickets["connect"]),
-        (guess, ""),
-        (plain, ""),
-    ):
-        shown = f"?ticket={query}" if query else ""
-        async with connected(hub, key=key, query=shown) as socket:
-            with contextlib.suppress(ConnectionClosed):
-                await socket.say("hello", agent="a", token=plain)
-                await socket.socket.send("{" + plain)
-    async with dialed(hub) as peer:
-        await peer.write(f"GET /{plain} HTTP/1.1\r\nAuthorization {token}\r\n\r\n".encode())
-        await peer.gone()
-    await http.delete(f"/v1/keys/{made['id']}")
-    return [*secrets, *tickets.values()]
-
-
-@pytest.mark.parametrize("form", ["text", "json"])
-async def test_no_secret_ever_stands_in_a_log(
-    form: str, valkey_server: Callable[..., Server]
-) -> None:
-    password = "the-password-of-the-store"
-    server = valkey_server("--requirepass", password, tcp=True)
-    url = server.url.replace("//", f"//:{password}@")
-    flags = ("--log-level", "debug", "--log-format", form)
-    async with hub_process(url, *flags) as hub, hub.client() as http:
-        secrets = [password, *await spend(hub, http)]
-        server.kill()
-        assert (await http.put("/v1/pulse/a")).status_code == 503
-        async with hub.client(secrets[3]) as client:
-            await client.get("/v1/pulse")
-        server.start()
-        await takes(http, "GET", "/readyz")
-        assert await hub.terminate() == 0
-        assert len(secrets) > 8
-        assert "uvicorn" in hub.log
-        for secret in secrets:
-            assert secret not in hub.log
-        for secret in (*secrets, ROOT_KEY):  # but for the ticket that it is meant to show
-            assert secret not in hub.output

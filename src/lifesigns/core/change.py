@@ -54,7 +54,7 @@ def unpack_change(packed: bytes) -> Change:
     unpacker = msgpack.Unpacker(strict_map_key=False)
     unpacker.feed(packed[:HEAD_BYTES])
     head = Head._make(unpacker.unpack())
-    return Change(head, unpack_record(packed[unpacker.tell() :]))
+    return Change(head, unpack_record(packed[unpacker.tell() :], told_ms=head.ends_ms))
 
 
 def tip_of(packed: bytes) -> tuple[int, int]:

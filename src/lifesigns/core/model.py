@@ -110,7 +110,7 @@ class Presence:
     """What is known of an agent now."""
 
     id: str
-    uuid: str
+    project: str
     rank: int
     state: str
     words: Words

@@ -140,7 +140,7 @@ def present(
     busy_until = max((i.words.busy_until_ms or 0 for i in speakers), default=0)
     return Presence(
         id=agent,
-        uuid=agent_uuid(project, agent),
+        project=project,
         rank=record.rank,
         state=STATES[record.rank],
         words=words,
@@ -178,7 +178,7 @@ def full(presence: Presence, *, expand: bool = False) -> dict[str, Any]:
     return {
         "id": presence.id,
         "agent_id": presence.id,
-        "uuid": presence.uuid,
+        "uuid": agent_uuid(presence.project, presence.id),
         "name": words.name,
         "alive": presence.alive,
         "state": presence.state,

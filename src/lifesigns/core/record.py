@@ -36,9 +36,17 @@ def same_words(some: Words, others: Words) -> bool:
 
 
 def unpack_record(
-    packed: bytes, leases: Sequence[bytes | None] = (), *, now_ms: int = 0, gap_ms: int = 0
+    packed: bytes,
+    leases: Sequence[bytes | None] = (),
+    *,
+    now_ms: int = 0,
+    gap_ms: int = 0,
+    told_ms: int | None = None,
 ) -> Record:
-    """Unpack a record, with the ends of its instances' leases in their order."""
+    """Unpack a record, with the ends of its instances' leases in their order.
+
+    ``told_ms`` is what a change says of the lease that it is about; then the others are reckoned.
+    """
     fields = msgpack.unpackb(packed, raw=True, strict_map_key=False)
     seq, at, rank, since, up, down, why, text, _, last, _, instances = fields
     return Record(
@@ -52,13 +60,19 @@ def unpack_record(
         text=text.decode(),
         last=_instance(last, None, now_ms, gap_ms) if last else None,
         instances=tuple(
-            _instance(each, leases[i] if i < len(leases) else None, now_ms, gap_ms)
+            _instance(each, leases[i] if i < len(leases) else None, now_ms, gap_ms, told_ms)
             for i, each in enumerate(instances)
         ),
     )
 
 
-def _instance(fields: list[Any], lease: bytes | None, now_ms: int, gap_ms: int) -> Instance:
+def _instance(
+    fields: list[Any],
+    lease: bytes | None,
+    now_ms: int,
+    gap_ms: int,
+    told_ms: int | None = None,
+) -> Instance:
     name, session, start, n, rev, ttl, why, pairs, heard, said, progressed, worded, blob = fields
     heard_ms = None if heard is False else start + heard
     lease_ms, held = None, False
@@ -70,6 +84,8 @@ def _instance(fields: list[Any], lease: bytes | None, now_ms: int, gap_ms: int) 
             lease_ms, held = heard_ms + ttl, True
         elif heard_ms is not None and heard_ms < lease_ms - ttl:
             heard_ms = None  # it was noted for a lease that was renewed since
+    elif told_ms is not None:
+        lease_ms = max(start + said + ttl, told_ms)
     return Instance(
         name=name.decode(),
         session=session.decode(),

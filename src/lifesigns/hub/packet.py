@@ -7,19 +7,22 @@ from struct import pack
 from typing import Any
 
 from lifesigns.core.codec import Codec
+from lifesigns.hub.cursor import Position
 
 ROOM_BYTES = 2_048  # for what stands around the entries of a frame: two cursors, names
 
 
 class Packet:
-    """One message, with the place that it leads to; ``framed`` is the web's, for its own form."""
+    """One message, and how far it leads; ``framed`` is the web's, for its own form."""
 
-    __slots__ = ("cursor", "framed", "payload", "type")
+    __slots__ = ("cursor", "entries", "framed", "payload", "position", "type")
 
     def __init__(self, type_: str, payload: bytes, cursor: str | None = None) -> None:
         self.type = type_
         self.payload = payload
-        self.cursor = cursor
+        self.cursor = cursor  # of the position, as it stands in the message
+        self.position: Position | None = None
+        self.entries = 0
         self.framed: bytes | None = None
 
 
@@ -48,17 +51,18 @@ def listing(
         )
     else:
         payload = b"".join((start[:-1], b',"', name.encode(), b'":[', b",".join(entries), b"]}"))
-    return Packet(type_, payload, head.get("cursor"))
+    packet = Packet(type_, payload, head.get("cursor"))
+    packet.entries = len(entries)
+    return packet
 
 
 def portions(entries: Sequence[bytes], limit_bytes: int) -> list[tuple[int, int]]:
-    """Say from where to where entries fit into one frame each."""
+    """Say from where to where entries fit into one frame each; one too large has its own."""
     portions, begin, size = [], 0, 0
     for i, entry in enumerate(entries):
         if i > begin and size + len(entry) > limit_bytes - ROOM_BYTES:
             portions.append((begin, i))
             begin, size = i, 0
         size += len(entry) + 1
-    if begin < len(entries) or not entries:
-        portions.append((begin, len(entries)))
+    portions.append((begin, len(entries)))
     return portions

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from lifesigns.core.change import FORGOTTEN, Head, tip_of, unpack_change
 from lifesigns.core.codec import Codec
 from lifesigns.core.instant import to_text
-from lifesigns.core.model import Presence, Record
+from lifesigns.core.model import Presence
 from lifesigns.core.presence import DETAILS, KIND_NAMES, KINDS, NONE, STATES, present
 
 # What may differ without being news: a change that was conflated away may leave only this.
@@ -56,7 +55,7 @@ class Shown:
         head, record = unpack_change(self.packed)
         self._head = head
         self._presence = present(
-            self.project, head.agent, _leased(record, head), epoch=self.epoch, now_ms=head.at_ms
+            self.project, head.agent, record, epoch=self.epoch, now_ms=head.at_ms
         )
 
 
@@ -151,11 +150,3 @@ def _same(old: Presence, new: Presence, detail: str) -> bool:
     spell = DETAILS[detail]
     drop = dict.fromkeys(CLOCKS)
     return (spell(old) | drop) == (spell(new) | drop)
-
-
-def _leased(record: Record, head: Head) -> Record:
-    """Give instances the ends of their leases, as far as the change tells them."""
-    instances = tuple(
-        replace(i, lease_ms=max(i.said_ms + i.ttl_ms, head.ends_ms)) for i in record.instances
-    )
-    return replace(record, instances=instances)

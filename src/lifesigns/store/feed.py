@@ -51,6 +51,7 @@ class Feed:
         self._followed: dict[str, _Lane] = {}  # by channel
         self.healed = 0  # changes that were read from the log
         self.resyncs = 0  # times that a lane was read anew
+        self.lag_s = 0.0  # how late this hub heard its own tick
 
     def follow(self, lane: Lane, follower: Follower) -> None:
         """Follow a lane from now on; it begins with ``renewed``."""

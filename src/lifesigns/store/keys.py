@@ -59,6 +59,16 @@ def lane(project: str, number: int) -> tuple[str, ...]:
     )
 
 
+def past(project: str, number: int, agent: str) -> str:
+    """LIST: the last changes of one agent, small."""
+    return f"ls:{{{TAGS[number]}}}:past:{project}:{agent}"
+
+
+def lives(project: str, number: int, agent: str) -> str:
+    """LIST: when each life of an agent began and ended."""
+    return f"ls:{{{TAGS[number]}}}:lives:{project}:{agent}"
+
+
 def channel(project: str, number: int, database: int) -> str:
     """Name the channel on which a partition's changes are published."""
     return f"ls:{{{TAGS[number]}}}:ch:{database}:{project}"

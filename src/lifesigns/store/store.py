@@ -16,6 +16,7 @@ import msgpack
 
 from lifesigns.core.errors import LifesignsError, NotFound, Unavailable
 from lifesigns.core.model import Check, Presence
+from lifesigns.core.past import Life, Passage, unpack_passage
 from lifesigns.core.presence import judge
 from lifesigns.store import keys, script
 from lifesigns.store.clock import StoreClock
@@ -199,6 +200,17 @@ class Store:
         return [
             judge(agent, reading.presence, now_ms=reading.now_ms, within_ms=within_ms)
             for agent, reading in zip(agents, readings, strict=True)
+        ]
+
+    async def past(self, project: str, agent: str) -> tuple[list[Passage], list[Life]]:
+        """Read an agent's last changes, and its lives that have ended."""
+        number = self.lane(project, agent).number
+        passages, lives = await asyncio.gather(
+            self._link.ask("LRANGE", keys.past(project, number, agent), 0, -1),
+            self._link.ask("LRANGE", keys.lives(project, number, agent), 0, -1),
+        )
+        return [unpack_passage(each) for each in passages], [
+            Life(*map(int, each.split())) for each in lives
         ]
 
     async def scan(self, project: str) -> AsyncIterator[Presence]:

@@ -33,6 +33,7 @@ from lifesigns.core.errors import (
 )
 from lifesigns.core.model import Limits
 from lifesigns.store.clock import StoreClock
+from lifesigns.store.feed import Feed
 from lifesigns.store.link import ReplyError
 from lifesigns.store.registry import Registry
 from lifesigns.store.store import Store
@@ -61,6 +62,7 @@ class Desk:
     ticker: Ticker
     sweeper: Sweeper
     census: Census
+    feed: Feed
     lobby: Lobby
     limits: Limits
     rate: Rate

@@ -39,9 +39,9 @@ async def health(desk: Desk, request: Request) -> Response:
         ping_ms = await desk.store.ping_ms()
     except LifesignsError as away:
         body = {"service": "lifesigns", "status": "degraded", "store": away.message}
-        return reply(body | {"subscribers": 0}, 503, {"Retry-After": "1"})
+        return reply(body | {"subscribers": desk.lobby.fanout.watchers}, 503, {"Retry-After": "1"})
     body = {"service": "lifesigns", "status": "ok", "store": f"{ping_ms:.1f} ms"}
-    return reply(body | {"subscribers": 0})
+    return reply(body | {"subscribers": desk.lobby.fanout.watchers})
 
 
 async def stats(desk: Desk, request: Request) -> Response:
@@ -68,7 +68,7 @@ async def stats(desk: Desk, request: Request) -> Response:
         "beats_per_s": round(sum(node.beats_per_s for node in nodes), 1),
         "changes_per_s": changes_per_s,
         "claims": 0,
-        "watchers": 0,
+        "watchers": desk.lobby.fanout.watching(project),
         "nodes": [_node(node) for node in nodes],
         "held_until": None,
         "store": {"ok": True, "ping_ms": round(ping_ms, 2)},
@@ -128,6 +128,8 @@ class Gauges(Collector):
                 max(0, now_ms - ticker.safe_ms) / 1000,
             ),
             ("nodes", "Hubs that live", sum(node.alive(now_ms) for node in ticker.nodes)),
+            ("watchers", "Watches that are open", desk.lobby.fanout.watchers),
+            ("feed_lag_seconds", "How late this hub hears its own tick", desk.feed.lag_s),
             ("store_up", "Whether the store answers", int(desk.store.up)),
         ):
             yield GaugeMetricFamily(f"lifesigns_{name}", text, value)
@@ -136,6 +138,8 @@ class Gauges(Collector):
             ("writes", "Acts sent to the store", commit.writes),
             ("renewals", "Plain renewals sent to the store", commit.renewals),
             ("swept", "Leases that this hub ended", sweeper.swept),
+            ("healed", "Changes that were missed and read from the log", desk.feed.healed),
+            ("resyncs", "Lanes that were read anew", desk.feed.resyncs),
         ):
             yield CounterMetricFamily(f"lifesigns_{name}", text, count)
 

@@ -16,6 +16,7 @@ from lifesigns.core.codec import JSON
 from lifesigns.core.errors import BadRequest, BadValue, LifesignsError, NotFound, RateLimited
 from lifesigns.core.instant import to_text
 from lifesigns.core.model import Presence
+from lifesigns.core.past import spell, uptime
 from lifesigns.core.presence import DETAILS, checked, counts, full, lite
 from lifesigns.store.put import HttpBeat
 from lifesigns.web.http import Desk, body_of, grant_of, handler, reply
@@ -134,6 +135,32 @@ async def collect(desk: Desk, request: Request) -> Response:
     return Response(body, media_type="application/json")
 
 
+async def history(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    grant.allow_watch()
+    query_of(request, ())
+    agent = check_agent_id(request.path_params["id"])
+    reading, (passages, lives) = await asyncio.gather(
+        desk.store.read(grant.project, agent), desk.store.past(grant.project, agent)
+    )
+    presence = reading.presence
+    if presence is None:
+        raise NotFound(f"No agent {agent!r} was ever seen.")
+    alive_since_ms = presence.online_since_ms if presence.alive else None
+    known = uptime(lives, alive_since_ms, reading.now_ms)
+    return reply(
+        {
+            "id": agent,
+            "agent_id": agent,
+            "changes": [spell(each) for each in passages],
+            "uptime": known.share,
+            "window_s": known.window_ms // 1000,
+            "flaps": known.flaps,
+            "days": [{"date": date, "uptime": share} for date, share in known.days],
+        }
+    )
+
+
 async def check(desk: Desk, request: Request) -> Response:
     grant = await grant_of(desk, request)
     grant.allow_watch()
@@ -186,5 +213,6 @@ ROUTES = (
     Route("/v1/pulse/{id}", handler(put), methods=["PUT"]),
     Route("/v1/pulse/{id}", handler(get), methods=["GET"]),
     Route("/v1/pulse/{id}", handler(delete), methods=["DELETE"]),
+    Route("/v1/pulse/{id}/history", handler(history), methods=["GET"]),
     Route("/v1/check", handler(check), methods=["POST"]),
 )

@@ -2,7 +2,8 @@
 -- KEYS 1 meta  2 agents  3 live  4 log  5 due  6 turn  7 gone  8 part
 -- ARGV 1 now in ms, or '' for the server's clock  2 rules (packed)  3 channel  4 project  5 batch (packed)
 --
--- rules  {kinds: one letter for each old rank x 10 + new rank, hist_ms, keep_ms, inbox}
+-- rules  {kinds: one letter for each old rank x 10 + new rank, log_ms, keep_ms, inbox,
+--         past_len, past_ms, lives_len, lives_ms}
 -- record {seq, at, rank, since, up, down, why, text, ranks, last, fences, instances}
 -- inst   {name, session, start, n, rev, ttl, why, pairs, heard, said, progressed, worded, blob}
 --        heard .. worded count from start; heard is false while the lease tells it. A lease that
@@ -30,7 +31,7 @@ if meta[4] ~= run then
 end
 local at = math.max(now, tonumber(meta[3] or 0)) -- never goes back: it orders the log
 local recs, dirty, body, turn, gone = {}, {}, {}, {}, {}
-local changes, first, moved, inbox = {}, seq + 1, {}, {}
+local changes, first, moved, inbox, past, lives = {}, seq + 1, {}, {}, {}, {}
 
 local function load(names)
   local values = redis.call('HMGET', KEYS[2], unpack(names))
@@ -46,6 +47,18 @@ local function find(rec, name)
   for i, inst in ipairs(rec[INSTS]) do
     if inst[NAME] == name then return inst, i end
   end
+end
+
+-- What an agent says is what its best instance says, the latest on a tie.
+local function shown(rec, ranks)
+  local best, best_rank = rec[LAST], -1
+  for i, inst in ipairs(rec[INSTS]) do
+    local rank = tonumber(string.sub(ranks, i, i))
+    if rank > best_rank or (rank == best_rank and inst[START] + inst[SAID] > best[START] + best[SAID]) then
+      best, best_rank = inst, rank
+    end
+  end
+  return best
 end
 
 -- The best instance, an instance being its worst condition; and when that alters by itself.
@@ -90,11 +103,16 @@ local function settle(name, news, why, text, ends)
     if old ~= NONE then moved[old] = (moved[old] or 0) - 1 end
     if new <= DOWN then
       rec[WHY], rec[TEXT], gone[name] = why or '', text or '', at + rules[3]
-      if old > DOWN then rec[DOWNED] = at end
+      if old > DOWN and old ~= NONE then
+        rec[DOWNED] = at
+        lives[#lives + 1] = {name, string.format('%d %d', rec[UP], at)}
+      end
     elseif old == NONE or old <= DOWN then
       rec[UP], rec[WHY], rec[TEXT], gone[name] = at, '', '', false
     end
   end
+  local inst = shown(rec, ranks)
+  past[#past + 1] = {name, cmsgpack.pack({epoch, seq, at, letter, old, lasted, new, rec[WHY], rec[TEXT], inst and inst[BLOB] or ''})}
   body[name], dirty[name] = cmsgpack.pack(rec), nil
   changes[#changes + 1] = cmsgpack.pack({seq, at, letter, old, name, lasted, ends or 0}) .. body[name]
   return nxt
@@ -123,6 +141,21 @@ local function forget(name)
   changes[#changes + 1] = cmsgpack.pack({seq, at, 'g', rec[RANK], name, 0, 0}) .. cmsgpack.pack(rec)
   recs[name], dirty[name], body[name], turn[name], gone[name] = nil, nil, nil, false, false
   redis.call('HDEL', KEYS[2], name)
+  redis.call('DEL', own_key('past', name), own_key('lives', name))
+end
+
+-- Keys of one agent's own: of the same partition as the others, by their names.
+local function own_key(what, name)
+  return string.gsub(KEYS[1], ':meta:', ':' .. what .. ':', 1) .. ':' .. name
+end
+
+local function remember(what, entries, length, keep_ms)
+  for _, entry in ipairs(entries) do
+    local key = own_key(what, entry[1])
+    redis.call('RPUSH', key, entry[2])
+    redis.call('LTRIM', key, -length, -1)
+    redis.call('PEXPIRE', key, keep_ms)
+  end
 end
 
 local function schedule(key, times)
@@ -149,6 +182,8 @@ local function flush()
     redis.call('XADD', KEYS[4], 'MINID', '~', string.format('%d', at - rules[2]),
       string.format('%d-%d', at, first + i - 1), 'c', change)
   end
+  remember('past', past, rules[5], rules[6])
+  remember('lives', lives, rules[7], rules[8])
   if #changes > 0 then
     redis.call('HSET', KEYS[1], 'seq', string.format('%d', seq), 'last', string.format('%d', at))
     redis.call('PUBLISH', ARGV[3], cmsgpack.pack({epoch, first, changes}))

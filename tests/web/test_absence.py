@@ -1,0 +1,78 @@
+"""A hub whose store is away: it says so at once, lives on, and goes on when the store is back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.agent import presence
+from tests.hub import running_hub
+from tests.server import Server
+from tests.web.refusal import takes, told
+
+CALLS: list[tuple[str, str, Any]] = [
+    ("PUT", "/v1/pulse/a", {}),
+    ("GET", "/v1/pulse/a", None),
+    ("DELETE", "/v1/pulse/a", None),
+    ("DELETE", "/v1/pulse/a?forget=true", None),
+    ("GET", "/v1/pulse", None),
+    ("POST", "/v1/check", {"agents": ["a", "b"]}),
+    ("GET", "/v1/stats", None),
+    ("GET", "/v1/stats?by=status", None),
+    ("GET", "/v1/keys", None),
+    ("POST", "/v1/keys", {"scope": "watch"}),
+    ("DELETE", "/v1/keys/nobody", None),
+    ("GET", "/v1/projects", None),
+    ("POST", "/v1/projects", {"name": "p"}),
+    ("POST", "/v1/tickets", {}),
+    ("POST", "/v1/login", {"ticket": "lt_guess"}),
+    ("GET", "/readyz", None),
+]
+
+
+async def unavailable(http: httpx.AsyncClient) -> None:
+    """Make all calls at once; each is refused in a time in which nobody has gone away."""
+    answers = await asyncio.gather(
+        *[http.request(method, path, json=body) for method, path, body in CALLS]
+    )
+    for (method, path, _), answer in zip(CALLS, answers, strict=True):
+        assert told(answer) == (503, "unavailable", None), (method, path)
+        assert int(answer.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize("end", [Server.kill, Server.pause])
+async def test_an_absent_store_is_told_and_forgotten_when_it_is_back(
+    end: Callable[[Server], None], valkey_server: Callable[..., Server]
+) -> None:
+    server = valkey_server()
+    async with running_hub(server.url, store_timeout_s=1.0) as hub, hub.client() as http:
+        assert (await http.put("/v1/pulse/a")).status_code == 200
+        key = (await http.post("/v1/keys", json={"scope": "agent", "agent": "a"})).json()["key"]
+        async with hub.client(key) as known, hub.client("ls_x_unknown") as unknown:
+            assert (await known.get("/v1/pulse/a")).status_code == 200
+            end(server)
+            async with asyncio.timeout(15):
+                beats = {"beats": [{"id": "a"}, {"id": "b c"}]}
+                bulk, mine, nobodys, forbidden, _ = await asyncio.gather(
+                    http.post("/v1/pulse", json=beats),
+                    known.get("/v1/pulse/a"),
+                    unknown.get("/v1/pulse/a"),
+                    known.put("/v1/pulse/b"),
+                    unavailable(http),
+                )
+                assert (mine.status_code, nobodys.status_code) == (503, 503)
+                assert forbidden.status_code == 403
+                codes = [each["code"] for each in bulk.json()["results"]]
+                assert (bulk.status_code, codes) == (200, ["unavailable", "bad_request"])
+                assert (await http.put("/v1/pulse/a", content=b"{")).status_code == 400
+                assert (await http.get("/livez")).status_code == 200
+            if end is Server.kill:
+                server.start()
+            else:
+                server.resume()
+            await takes(http, "PUT", "/v1/pulse/a", json={"task": "back"})
+            assert (await presence(http, "a"))["task"] == "back"
