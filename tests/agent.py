@@ -289,12 +289,14 @@ async def becomes(
     condition: Callable[[dict[str, Any]], object] | None = None,
     **wanted: Any,
 ) -> dict[str, Any]:
-    """Read one agent until it is as wanted; answer it as it is then."""
+    """Read one agent until it can be read and is as wanted; answer it as it is then."""
     deadline = time.monotonic() + SOON_S
     while True:
-        shown = await presence(http, agent)
-        fits = all(shown[name] == value for name, value in wanted.items())
-        if fits and (condition is None or condition(shown)):
-            return shown
-        assert time.monotonic() < deadline, f"it did not become {wanted}: {shown}"
+        answer = await http.get(f"/v1/pulse/{agent}")
+        if answer.status_code == 200:
+            shown: dict[str, Any] = answer.json()
+            fits = all(shown[name] == value for name, value in wanted.items())
+            if fits and (condition is None or condition(shown)):
+                return shown
+        assert time.monotonic() < deadline, f"it did not become {wanted}: {answer.text}"
         await asyncio.sleep(0.02)

@@ -1,6 +1,7 @@
-"""What stands between a hub's sockets and a real store, without the hub: no loop of its own runs.
+"""What stands between a hub's sockets and a real store, without the hub: nothing runs by itself.
 
-Sessions are opened as sockets would open them; what they are told is kept.
+Sessions are opened as sockets would open them; what they are told is kept. ``Elsewhere`` is such a
+station on a loop of its own that ticks and sweeps, whatever the test's loop does.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import threading
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack
@@ -26,8 +29,9 @@ from lifesigns.store.link import Link
 from lifesigns.store.put import HttpBeat
 from lifesigns.store.registry import Registry
 from lifesigns.store.store import Store, Terms
+from lifesigns.workers.sweeper import Sweeper
 from lifesigns.workers.ticker import Ticker
-from tests.patience import until
+from tests.patience import SOON_S, until
 
 Outcome = Receipt | LifesignsError
 
@@ -73,23 +77,41 @@ class Session:
         self._ingest.lose(self.lease, self._loop.time())
 
 
-class Station:
-    """The parts, with a ticker that ticks when it is told to."""
+@dataclass(frozen=True)
+class Pace:
+    """How quick a station is, and for how long it keeps what."""
 
-    def __init__(self, url: str, *, flush_s: float, fold_s: float, patience_s: float) -> None:
+    flush_s: float = 0.002
+    fold_s: float = 1.0
+    patience_s: float = 10.0
+    lease_ms: int = 2_500  # the hub's own
+    retention_ms: int = 3_600_000
+
+
+class Station:
+    """The parts; the ticker ticks and the sweeper sweeps when they are told to."""
+
+    def __init__(self, url: str, pace: Pace) -> None:
         address = Address.parse(url)
         self.clock = StoreClock()
         self.link = Link(
             address, name="test", scripts=script.ALL, on_up=self._up, on_down=self._down
         )
         self.inbox = Link(address, name="test-inbox", on_push=self._pushed)
-        self.ingest = Ingest(self.link, self.clock, flush_s=flush_s, fold_s=fold_s, grace_ms=5_000)
+        self.ingest = Ingest(
+            self.link, self.clock, flush_s=pace.flush_s, fold_s=pace.fold_s, grace_ms=5_000
+        )
         self.commit = self.ingest.commit
         terms = Terms(
-            history_ms=600_000, retention_ms=3_600_000, http_ttl_ms=60_000, patience_s=patience_s
+            history_ms=600_000,
+            retention_ms=pace.retention_ms,
+            http_ttl_ms=60_000,
+            patience_s=pace.patience_s,
         )
         self.store = Store(self.link, self.clock, self.ingest, Registry(self.link), terms)
-        self.ticker = Ticker(self.link, self.clock, self.ingest, tick_s=0.1, lease_ms=2_500)
+        self.ticker = Ticker(self.link, self.clock, self.ingest, tick_s=0.1, lease_ms=pace.lease_ms)
+        self.sweeper = Sweeper(self.link, self.store, self.ticker, history_len=100_000)
+        self.ticker.on_tick = self.sweeper.ticked
         self._loop = asyncio.get_running_loop()
         self._hears = False
         self.losses = 0  # of the link
@@ -106,6 +128,21 @@ class Station:
         await self.ticker.leave()
         await self.inbox.aclose()
         await self.link.aclose()
+
+    @contextlib.asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Tick and sweep as a hub does."""
+        loops = [
+            asyncio.create_task(self.ticker.run()),
+            asyncio.create_task(self.sweeper.run()),
+        ]
+        try:
+            yield
+        finally:
+            for each in loops:
+                each.cancel()
+            ended = await asyncio.gather(*loops, return_exceptions=True)
+            assert all(isinstance(each, asyncio.CancelledError) for each in ended), ended
 
     # Sessions.
 
@@ -184,13 +221,46 @@ def together(agents: int, *, project: str = DEFAULT_PROJECT) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def station(
-    url: str, *, flush_s: float = 0.002, fold_s: float = 1.0, patience_s: float = 10.0
-) -> AsyncIterator[Station]:
-    """Run a station on a store."""
-    made = Station(url, flush_s=flush_s, fold_s=fold_s, patience_s=patience_s)
+async def station(url: str, **pace: Any) -> AsyncIterator[Station]:
+    """Run a station on a store; ``pace`` are fields of Pace."""
+    made = Station(url, Pace(**pace))
     await made.start()
     try:
         yield made
     finally:
         await made.stop()
+
+
+class Elsewhere:
+    """Another hub's station, at work in a thread of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=asyncio.run, args=(self._work(),))
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __enter__(self) -> Elsewhere:
+        self._thread.start()
+        assert self._ready.wait(SOON_S)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(SOON_S)
+        assert not self._thread.is_alive()
+
+    @property
+    def swept(self) -> int:
+        return self._station.sweeper.swept
+
+    @property
+    def safe_ms(self) -> int:
+        return self._station.ticker.safe_ms
+
+    async def _work(self) -> None:
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        async with station(self._url) as self._station, self._station.working():
+            self._ready.set()
+            await self._over.wait()

@@ -27,6 +27,7 @@ from lifesigns.store.clock import StoreClock
 from lifesigns.store.embedded import EmbeddedStore
 from lifesigns.store.feed import Feed, Source
 from lifesigns.store.ingest import Ingest
+from lifesigns.store.keyfile import NAME as KEY_FILE
 from lifesigns.store.link import Link, ReplyError
 from lifesigns.store.registry import Registry
 from lifesigns.store.store import Store, Terms
@@ -57,6 +58,7 @@ BACKLOG = 4096  # thousands of agents may come back in the same moment
 async def run(config: Config, announce: Announce) -> None:
     """Run a hub until it is told to stop; ``announce`` takes the lines for who started it."""
     async with AsyncExitStack() as stack:
+        bell = stack.enter_context(_signals())  # outermost: nothing cuts the parting short
         listener = listen(config.host, config.port)  # first: a port that is taken costs nothing yet
         stack.callback(listener.close)
         address, revive = await _find_store(config, stack)
@@ -64,8 +66,8 @@ async def run(config: Config, announce: Announce) -> None:
         if config.auth:
             await _open_accounts(config, hub, announce)
         server = Server(hub.site, hub.lobby, lambda: _ready(hub, listener, announce))
-        with _signals(server):
-            await server.serve(sockets=[listener])
+        bell.server = server
+        await server.serve(sockets=[listener])
 
 
 class Hub:
@@ -275,17 +277,33 @@ class Server(uvicorn.Server):
         yield
 
 
+class Bell:
+    """Rung by a signal: a hub that starts gives up, one that serves goes; once is enough."""
+
+    def __init__(self) -> None:
+        self.server: Server | None = None
+        self.rung = False
+        self._starting = asyncio.current_task()
+
+    def ring(self) -> None:
+        if not self.rung:
+            self.rung = True
+            if self.server is not None:
+                self.server.should_exit = True
+            elif self._starting is not None:
+                self._starting.cancel()
+
+
 @contextlib.contextmanager
-def _signals(server: Server) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        server.should_exit = True
-
+def _signals() -> Iterator[Bell]:
+    loop, bell = asyncio.get_running_loop(), Bell()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, bell.ring)
     try:
-        yield
+        yield bell
+    except asyncio.CancelledError:
+        if not bell.rung:
+            raise
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
@@ -306,7 +324,7 @@ async def _open_accounts(config: Config, hub: Hub, announce: Announce) -> None:
     made = await hub.registry.ensure_root(config.admin_key, config.data_dir, now_ms=now_ms)
     await hub.gate.recheck()  # a root key that was replaced is no news to those who come now
     if made is not None:
-        announce(f"root key, shown only now: {made}")
+        announce(f"root key, kept in {config.data_dir / KEY_FILE}, shown only now: {made}")
     root = Grant(ROOT_ID, DEFAULT_PROJECT, "root")
     ticket, _ = await hub.registry.create_ticket(root, "login", now_ms=now_ms)
     announce(f"login ticket, good for 15 minutes: {ticket}")

@@ -44,6 +44,7 @@ class Valve:
         self._asked, self._answered = asyncio.Event(), asyncio.Event()
         self.release()
         self._handlers: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Valve:
         self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -69,35 +70,42 @@ class Valve:
 
     async def cut(self) -> None:
         """End all connections; what was held up is gone with them, new ones are let through."""
-        cut = list(self._handlers)
-        for task in cut:
-            task.cancel()
-        await asyncio.gather(*cut, return_exceptions=True)
+        cut, self._writers = self._writers, set()
+        for writer in cut:
+            writer.transport.abort()
+        while self._handlers:
+            for task in self._handlers:
+                task.cancel()
+            await asyncio.wait(self._handlers)
         self.release()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._handlers.add(task)
+        self._watch(task)
+        self._writers.add(writer)
         inner_reader, inner_writer = await asyncio.open_unix_connection(self._server.socket_path)
+        self._writers.add(inner_writer)
+        self._carry(reader, inner_writer, self._asked)
+        self._carry(inner_reader, writer, self._answered)
 
-        async def ask() -> None:
-            while data := await reader.read(65536):
-                await self._asked.wait()
-                inner_writer.write(data)
+    def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, may: asyncio.Event
+    ) -> None:
+        async def carry() -> None:
+            try:
+                with contextlib.suppress(OSError):
+                    while data := await reader.read(65536):
+                        await may.wait()
+                        writer.write(data)
+            finally:
+                writer.transport.abort()
 
-        async def answer() -> None:
-            while data := await inner_reader.read(65536):
-                await self._answered.wait()
-                writer.write(data)
+        self._watch(asyncio.create_task(carry()))
 
-        try:
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                await asyncio.gather(ask(), answer())
-        finally:
-            self._handlers.discard(task)
-            writer.transport.abort()
-            inner_writer.transport.abort()
+    def _watch(self, task: asyncio.Task[None]) -> None:
+        self._handlers.add(task)
+        task.add_done_callback(self._handlers.discard)
 
 
 @contextlib.asynccontextmanager

@@ -181,14 +181,17 @@ class TestFences:
             assert (await there.read("b")).words.task is None
 
     async def test_an_older_hello_that_comes_late_loses(self, valkey_server: MakeServer) -> None:
-        """Its hub's link was slow: the newer session stays, wherever it is."""
+        """It waited on its hub for the store: the newer session stays, wherever it is."""
         server = valkey_server()
         async with (
             Valve(server) as valve,
             station(valve.url) as here,
             station(server.url) as there,
         ):
-            valve.hold_questions()
+            first = await here.opened("first")
+            valve.hold_answers()
+            first.say(task="t")
+            await until(lambda: here.under_way)
             old = here.open("a")
             await asyncio.sleep(0.02)
             new = await there.opened("a")

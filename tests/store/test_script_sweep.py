@@ -16,6 +16,12 @@ def kinds(board: Board, agent: str = "a") -> str:
     return "".join(noted.kind for noted in board.log() if noted.agent == agent)
 
 
+def nothing_is_left(board: Board) -> bool:
+    """Tell whether the lane's own books are all that there is: no key is about any agent."""
+    meta, _, _, log, due, _, _, part = board.lane.keys
+    return set(board.redis.scan_iter()) <= {meta, log, due, part}
+
+
 class TestLeases:
     def test_a_lease_ends_with_its_last_ms_and_not_before(self, board: Board) -> None:
         board.beat(hello("a", "i", "01aaaa", ttl_ms=3_000))
@@ -304,7 +310,7 @@ class TestRetention:
         assert board.record("a") is None
         assert board.counts() == {}
         assert board.next_due_ms() is None
-        assert board.redis.exists(*board.lane.keys[1:3], *board.lane.keys[5:7]) == 0
+        assert nothing_is_left(board)
 
     def test_who_came_back_is_not(self, board: Board) -> None:
         board.beat(hello("a", "i", "01aaaa"))
@@ -337,7 +343,7 @@ class TestRetention:
         assert (board.forget("a"), board.forget("b"), board.forget("a")) == (True, True, False)
         assert (kinds(board), kinds(board, "b")) == ("ofg", "ofg")
         assert (board.counts(), board.live()) == ({}, {})
-        assert board.redis.exists(*board.lane.keys[1:3], *board.lane.keys[5:7]) == 0
+        assert nothing_is_left(board)
 
 
 class TestDue:
@@ -366,6 +372,14 @@ class TestDue:
         board.now_ms += 10_000
         board.sweep()
         assert board.next_due_ms() == ends
+
+    def test_it_is_there_for_one_who_is_forgotten_before_his_lease_would_have_ended(
+        self, board: Board
+    ) -> None:
+        """The sweep came for him no sooner than for the lease that he had given back."""
+        board.beat(hello("a", "i", "01aaaa", ttl_ms=2 * KEEP_MS))
+        board.beat(leaves("a", "i", "01aaaa"))
+        assert board.next_due_ms() == board.now_ms + KEEP_MS
 
     def test_a_lane_without_anybody_has_none(self, board: Board) -> None:
         assert board.sweep() == (0, 0, 0)

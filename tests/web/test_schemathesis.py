@@ -51,7 +51,12 @@ async def furnish(http: httpx.AsyncClient) -> dict[str, str]:
     await http.put("/v1/pulse/a", json=beat)
     await http.post("/v1/projects", json={"name": "p"})
     key = await http.post("/v1/keys", json={"scope": "watch"})
-    return {"/v1/pulse/{id}": "a", "/v1/projects/{name}": "p", "/v1/keys/{id}": key.json()["id"]}
+    return {
+        "/v1/pulse/{id}": "a",
+        "/v1/pulse/{id}/history": "a",
+        "/v1/projects/{name}": "p",
+        "/v1/keys/{id}": key.json()["id"],
+    }
 
 
 def explore(label: str, hub: RunningHub, known: dict[str, str]) -> None:

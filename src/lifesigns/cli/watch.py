@@ -21,7 +21,7 @@ from lifesigns.cli.terminal import printable
 from lifesigns.config import ClientConfig
 from lifesigns.core.backoff import delay_s
 from lifesigns.core.codec import JSON
-from lifesigns.core.errors import LifesignsError, Unauthorized
+from lifesigns.core.errors import LifesignsError, RateLimited, Unauthorized, Unavailable
 from lifesigns.core.presence import STATES
 from lifesigns.core.session import reconnects
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 ANSWER_S = 15.0
 LARGEST_FRAME = 1_048_576  # the hub's frames are half of it
 AGAIN_S, AGAIN_AT_MOST_S = 0.5, 15.0
+ERRORS = {each.code: each for each in (Unavailable, RateLimited)}  # those that pass by themselves
 
 
 def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
@@ -56,8 +57,7 @@ def run(args: argparse.Namespace) -> int:
     }
     wanted = {name: value for name, value in parts.items() if value}
     for change in follow(config.url, config.key, wanted):
-        line = json.dumps(change, ensure_ascii=False) if args.json else describe(change)
-        print(line, flush=True)
+        print(json.dumps(change) if args.json else describe(change), flush=True)
     return 0
 
 
@@ -68,11 +68,16 @@ def follow(url: str, key: str | None, wanted: Mapping[str, Any]) -> Iterator[dic
     """
     cursor: str | None = None
     tries = 0
+    complained = False  # once for each time that it is away
     while True:
+        hint_s: float | None = None
         try:
             with _open(url, key) as socket:
                 for frame in _frames(socket, wanted, cursor):
-                    tries = 0
+                    if frame["type"] == "goaway":
+                        hint_s = frame["reconnect_in_ms"] / 1000
+                    if "watch" in frame:
+                        tries, complained = 0, False
                     cursor = frame.get("cursor") or cursor
                     yield from _changes(frame)
         except ConnectionClosed as closed:
@@ -80,18 +85,25 @@ def follow(url: str, key: str | None, wanted: Mapping[str, Any]) -> Iterator[dic
             if not reconnects(code):
                 reason = closed.rcvd.reason if closed.rcvd else ""
                 _refused(code, reason)
-        except (OSError, TimeoutError, InvalidHandshake) as error:
+        except (OSError, InvalidHandshake, Unavailable, RateLimited) as error:
             if isinstance(error, InvalidStatus) and error.response.status_code not in (502, 503):
                 status = error.response.status_code
                 raise Stranger(f"{url} refuses a WebSocket (HTTP {status})") from None
-            if cursor is None and tries == 0:
-                print(f"no hub at {url} yet: trying again", file=sys.stderr, flush=True)
+            if not complained:
+                why = f"no hub answers at {url}"
+                if isinstance(error, LifesignsError):
+                    why = printable(error.message)
+                print(f"lifesigns: {why}; trying again", file=sys.stderr, flush=True)
+                complained = True
         tries += 1
-        time.sleep(delay_s(tries, random.random(), AGAIN_S, AGAIN_AT_MOST_S))
+        pause_s = delay_s(tries, random.random(), AGAIN_S, AGAIN_AT_MOST_S)
+        time.sleep(pause_s if hint_s is None else hint_s)
 
 
 def describe(change: Mapping[str, Any]) -> str:
     """Say a change in a line for people."""
+    if change["kind"] == "resync":
+        return f"all that was told before is void ({change['why']}); this is who is there:"
     was = change.get("was")
     state = change["state"] if was in (None, change["state"]) else f"{was} -> {change['state']}"
     words = [change["at"][11:23], change["id"], f"{change['kind']}:", state]
@@ -129,14 +141,16 @@ def _frames(
     for message in socket:
         payload = message.encode() if isinstance(message, str) else message
         frame = JSON.decode(payload)
-        if frame.get("type") == "error":
-            raise LifesignsError(str(frame.get("message")))
+        if frame["type"] == "error":
+            raise ERRORS.get(frame["code"], LifesignsError)(frame["message"])
         yield frame
 
 
 def _changes(frame: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if frame["type"] == "changes":
         yield from frame["changes"]
+    if frame["type"] == "resync":
+        yield {"kind": "resync", "why": frame["why"]}
     for agent in frame.get("agents") or () if frame["type"] == "snapshot" else ():
         yield {"kind": "present", "at": agent["last_heartbeat"], "was": None, **agent}
 

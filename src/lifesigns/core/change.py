@@ -65,6 +65,18 @@ def tip_of(packed: bytes) -> tuple[int, int]:
     return unpacker.unpack(), unpacker.unpack()
 
 
+def rank_of(packed: bytes) -> int:
+    """Read of a change only the rank after it."""
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(packed[: HEAD_BYTES + 32])
+    unpacker.skip()
+    unpacker.read_array_header()
+    unpacker.skip()
+    unpacker.skip()
+    rank: int = unpacker.unpack()
+    return rank
+
+
 def pack_snapshot(agent: str, record: bytes, ends_ms: int) -> bytes:
     """Put a head before a record that was read and not told."""
     seq, at_ms = tip_of(record)  # a record begins with the same two

@@ -93,8 +93,10 @@ class Uptime(NamedTuple):
 def uptime(lives: Sequence[Life], alive_since_ms: int | None, now_ms: int) -> Uptime:
     """Reckon from when an agent was first seen, at most 90 days ago."""
     spans = [*lives, *([Life(alive_since_ms, now_ms)] if alive_since_ms is not None else [])]
-    first_ms = min((life.up_ms for life in spans), default=now_ms)
-    start_ms = max(first_ms, now_ms - WINDOW_MS)
+    if not spans:
+        return Uptime(0.0, 0, 0, [])
+    first_ms = min(life.up_ms for life in spans)
+    start_ms = min(now_ms, max(first_ms, now_ms - WINDOW_MS))  # a clock may have gone back
     days = []
     day_ms = start_ms - start_ms % DAY_MS
     while day_ms < now_ms:

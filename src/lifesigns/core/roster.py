@@ -70,6 +70,12 @@ class Roster(Generic[V]):
         self._incoming = {}
         self._waiting = []
 
+    def resume(self) -> None:
+        """No snapshot follows after all: what is here is as good as it was."""
+        self._loading = False
+        self._incoming = {}
+        self._waiting = []
+
     def load(
         self, page: Mapping[str, V], position: Hashable, *, more: bool = False
     ) -> list[Difference[V]]:

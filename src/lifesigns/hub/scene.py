@@ -2,13 +2,15 @@
 
 It follows all lanes of the project and keeps who is there as packed bytes. What comes in one turn
 of the loop is told to the views at once; while a telling takes long, more comes for the next, so
-that the pace is set by what the sockets take.
+that the pace is set by what the sockets take. Watchers that need something of their own get it in
+slices, in turns.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from lifesigns.core.change import FORGOTTEN, Place, head_of, tip_of
@@ -16,20 +18,28 @@ from lifesigns.core.codec import Codec
 from lifesigns.core.filter import Filter
 from lifesigns.core.roster import Difference, Outcome, Roster
 from lifesigns.core.roster import Turn as RosterTurn
-from lifesigns.hub.cursor import epoch_sum, write_cursor
+from lifesigns.hub.cursor import Position, Since, epoch_sum
+from lifesigns.hub.replay import Replay
 from lifesigns.hub.turn import Shown, Turn
 from lifesigns.hub.view import View
 from lifesigns.hub.watch import Sink, Watch
 
-ViewKey = tuple[str, str, str]
+SETTLE_S = 0.05  # lanes are mostly read anew together; watchers begin anew once for all of them
+SLICE_S = 0.005  # for watchers that are sent something of their own, before all others go on
+KNOWN = 8_192  # agents kept unpacked and spelled: a page that many ask for in the same moment
+REPLAYED = 20_000  # changes; for more a snapshot is cheaper
+
+ViewKey = tuple[str, str, str, str]
 
 
 class Follower(Protocol):
     """Who follows a lane."""
 
-    def changed(self, lane: int, place: Place, changes: list[bytes]) -> None: ...
+    def changed(self, lane: int, place: Place, changes: list[bytes]) -> None:
+        """These came next; ``place`` is where they lead to."""
 
-    def renewed(self, lane: int, place: Place, agents: dict[str, bytes], why: str) -> None: ...
+    def renewed(self, lane: int, place: Place, agents: dict[str, bytes], why: str) -> None:
+        """The lane was read anew: whoever is not among ``agents`` is not there."""
 
 
 class Source(Protocol):
@@ -44,6 +54,9 @@ class Source(Protocol):
     def leave(self, lane: int) -> None:
         """Follow it no more."""
 
+    async def catch_up(self, lane: int) -> None:
+        """Return when all is told of a lane that was written before now."""
+
     async def missed(self, lane: int, place: Place, until: Place) -> list[bytes] | None:
         """Read the changes between two places; None if they are not to be had any more."""
 
@@ -53,18 +66,23 @@ class Scene:
 
     def __init__(self, project: str, source: Source, frame_bytes: int) -> None:
         self.project = project
-        self.loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         self._source = source
         self._frame_bytes = frame_bytes
         self._rosters: dict[int, Roster[bytes]] = {
             lane: Roster(_number_of) for lane in source.lanes
         }
         self._places: dict[int, Place] = {}
+        self._known: dict[tuple[int, str], Shown] = {}
+        self._members: list[tuple[int, str]] | None = None
         self._views: dict[ViewKey, View] = {}
         self._turns: list[Turn] = []
         self._ticking = False
+        self._restarting = False
+        self._queue: deque[Watch] = deque()
+        self._serving = False
         self._names = 0
-        self.loaded: asyncio.Future[None] = self.loop.create_future()
+        self.loaded: asyncio.Future[None] = self._loop.create_future()
         for lane in self._rosters:
             source.follow(lane, self)
 
@@ -84,46 +102,67 @@ class Scene:
 
     # Who is there.
 
-    def members(self) -> list[tuple[int, str]]:
-        """Name all agents, by lane."""
-        return [
-            (number, agent) for number, roster in self._rosters.items() for agent in roster.agents
-        ]
+    def members(self) -> Sequence[tuple[int, str]]:
+        """Name all agents, each with its lane; many who begin at once share one list."""
+        if self._members is None:
+            self._members = [
+                (lane, agent) for lane, roster in self._rosters.items() for agent in roster.agents
+            ]
+        return self._members
 
     def shown(self, lane: int, agent: str) -> Shown | None:
-        """Find an agent as it is now."""
-        packed = self._rosters[lane].agents.get(agent)
-        return None if packed is None else Shown(self.project, self._places[lane].epoch, packed)
+        """Show one agent as it is now."""
+        shown = self._known.get((lane, agent))
+        if shown is None:
+            packed = self._rosters[lane].agents.get(agent)
+            if packed is None:
+                return None
+            shown = Shown(self.project, self._places[lane].epoch, packed)
+            self._know(lane, agent, shown)
+        return shown
 
-    def everybody(self) -> Iterator[Shown]:
-        for number, roster in self._rosters.items():
-            epoch = self._places[number].epoch
+    def _know(self, lane: int, agent: str, shown: Shown) -> None:
+        if len(self._known) >= KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[lane, agent] = shown
+
+    def _everybody(self) -> Iterator[Shown]:
+        for lane, roster in self._rosters.items():
+            epoch = self._places[lane].epoch
             for packed in roster.agents.values():
                 yield Shown(self.project, epoch, packed)
-
-    def cursor(self) -> str:
-        """Write down the place up to which all is known here."""
-        return write_cursor(
-            {n: (place.epoch, place.seq, place.at_ms) for n, place in self._places.items()}
-        )
 
     # What the feed says.
 
     def changed(self, lane: int, place: Place, changes: list[bytes]) -> None:
         """Take the changes that came next in a lane."""
-        epoch = place.epoch
-        roster, watched = self._rosters[lane], bool(self._views)
+        roster = self._rosters[lane]
         for packed in changes:
             head = head_of(packed)
             value = None if head.kind == FORGOTTEN else packed
             batch = [RosterTurn(head.agent, ("", head.seq), value)]
             differences = roster.advance(head.seq - 1, head.seq, batch)
             assert not isinstance(differences, Outcome), "the feed leaves no gap"
-            if watched:
-                for each in differences:
-                    self._note(lane, epoch, each, packed)
+            for difference in differences:
+                self._note(lane, place.epoch, difference, packed)
         self._places[lane] = place
-        self._soon()
+        if self._turns and not self._ticking:
+            self._ticking = True
+            self._loop.call_soon(self._tick)
+
+    def _note(self, lane: int, epoch: str, difference: Difference[bytes], packed: bytes) -> None:
+        agent, before = difference.id, difference.before
+        was = self._known.pop((lane, agent), None)
+        if before is None or difference.after is None:
+            self._members = None
+        if not self._views or self._restarting:
+            return
+        if was is None and before is not None:
+            was = Shown(self.project, epoch, before)
+        turn = Turn(lane, agent, was, Shown(self.project, epoch, packed))
+        if not turn.forgotten:
+            self._know(lane, agent, turn.after)
+        self._turns.append(turn)
 
     def renewed(self, lane: int, place: Place, agents: dict[str, bytes], why: str) -> None:
         """A lane was read anew."""
@@ -131,36 +170,44 @@ class Scene:
         roster.restart()
         roster.load(agents, place.seq)
         self._places[lane] = place
+        self._known.clear()
+        self._members = None
         if not self.loaded.done():
             if len(self._places) == len(self._rosters):
                 self.loaded.set_result(None)
-            return
-        self._turns.clear()  # what they told is in the snapshots that follow
-        cursor = self.cursor()
+        elif self._views and not self._restarting:
+            self._turns.clear()  # what they told, and what is not told now, is in the snapshots
+            self._restarting = True
+            self._loop.call_later(SETTLE_S, self._restart, why)
+
+    def _restart(self, why: str) -> None:
+        self._restarting = False
+        position = Position(self._places)
         for view in list(self._views.values()):
-            view.cursor = cursor
+            view.position = position
+            if view.counting:
+                view.recount(self._everybody())
             for watch in [*view.steady, *view.behind]:
-                watch.restart(why or "epoch")
+                watch.restart(why)
 
     # Who watches.
 
-    def watch(
-        self, wanted: Filter, detail: str, codec: Codec, sink: Sink, names: frozenset[str]
-    ) -> Watch:
-        """Add a watcher; ``names`` are of the watches that its connection has already."""
-        key = (repr(wanted), detail, codec.name)
+    def watch(self, wanted: Filter, detail: str, codec: Codec, sink: Sink) -> Watch:
+        """Add a watcher; it keeps what comes until it begins."""
+        self.tick()
+        key = (repr(wanted), detail, codec.name, "")
         view = self._views.get(key)
-        if view is None or view.name in names:
+        if view is None or sink in view.sinks:
             self._names += 1
-            view = View(f"w{self._names}", wanted, detail, codec, self.cursor(), self._frame_bytes)
-            if key in self._views:  # a second time the same on one connection: a view of its own
-                key = (f"{key[0]} {view.name}", detail, codec.name)
+            name = f"w{self._names}"
+            if view is not None:  # a second time the same on one connection: a view of its own
+                key = (*key[:3], name)
+            position, now = Position(self._places), self._loop.time()
+            view = View(self.project, name, wanted, detail, codec, position, self._frame_bytes, now)
             self._views[key] = view
             if view.counting:
-                self.tick()
-                view.recount(self.everybody())
+                view.recount(self._everybody())
         watch = Watch(self, view, sink)
-        self.tick()
         view.fall_behind(watch)
         return watch
 
@@ -171,51 +218,71 @@ class Scene:
         if watch.view.empty:
             self._views = {key: view for key, view in self._views.items() if view is not watch.view}
 
-    async def missed(self, since: dict[int, tuple[int, int, int]], most: int) -> list[Turn] | None:
-        """Read what happened since a cursor; None if that cannot be told any more."""
-        if since.keys() != self._places.keys():
-            return None
+    async def reach(self, since: Since) -> None:
+        """Return when this hub knows what another one knew when it gave the cursor."""
+        for lane, (epoch, seq, _) in since.places.items():
+            place = self._places.get(lane)
+            if place is not None and (epoch != epoch_sum(place.epoch) or seq > place.seq):
+                await self._source.catch_up(lane)
+
+    async def missed(self, watch: Watch, since: Since) -> Replay | str:
+        """Read what a watcher missed since its cursor, or say why that cannot be told."""
+        if since.mark != watch.view.mark:
+            return "filter"
         now = dict(self._places)
-        if sum(now[n].seq - since[n][1] for n in now) > most:
-            return None
-        turns: list[Turn] = []
-        for number, place in now.items():
-            epoch, seq, at_ms = since[number]
-            if epoch != epoch_sum(place.epoch) or seq > place.seq:
-                return None
-            if seq == place.seq:
-                continue
-            missed = await self._source.missed(number, Place(place.epoch, seq, at_ms), place)
-            if missed is None:
-                return None
-            turns += [
-                Turn(number, head_of(packed).agent, None, Shown(self.project, place.epoch, packed))
-                for packed in missed
-            ]
-        return turns
+        if since.places.keys() != now.keys():
+            return "epoch"
+        begin = {}
+        for lane, (epoch, seq, at_ms) in since.places.items():
+            if epoch != epoch_sum(now[lane].epoch) or seq > now[lane].seq:
+                return "epoch"
+            begin[lane] = Place(now[lane].epoch, seq, at_ms)
+        if sum(now[lane].seq - begin[lane].seq for lane in now) > REPLAYED:
+            return "overflow"
+        end = watch.view.position
+        changes = []
+        for lane, place in begin.items():
+            if place.seq < now[lane].seq:
+                missed = await self._source.missed(lane, place, now[lane])
+                if missed is None:
+                    return "history_trimmed"
+                changes.append((lane, missed))
+        return Replay(Position(begin), end, changes)
 
     # Telling.
 
     def tick(self) -> None:
         """Tell the views what came."""
-        self._ticking = False
         if not self._turns:
             return
         turns, self._turns = self._turns, []
-        cursor = self.cursor()
+        position, now = Position(self._places), self._loop.time()
         for view in list(self._views.values()):
-            view.tell(turns, cursor)
+            view.tell(turns, position, now)
 
-    def _soon(self) -> None:
-        if self._turns and not self._ticking:
-            self._ticking = True
-            self.loop.call_soon(self.tick)
+    def _tick(self) -> None:
+        self._ticking = False
+        self.tick()
 
-    def _note(self, number: int, epoch: str, difference: Difference[bytes], packed: bytes) -> None:
-        before = difference.before
-        shown = None if before is None else Shown(self.project, epoch, before)
-        after = Shown(self.project, epoch, packed)
-        self._turns.append(Turn(number, difference.id, shown, after))
+    def later(self, watch: Watch) -> None:
+        """Pump a watch when others had their turn."""
+        watch.waits = True
+        self._queue.append(watch)
+        self._serve_soon()
+
+    def _serve_soon(self) -> None:
+        if self._queue and not self._serving:
+            self._serving = True
+            self._loop.call_soon(self._serve)
+
+    def _serve(self) -> None:
+        until = self._loop.time() + SLICE_S
+        while self._queue and self._loop.time() < until:
+            watch = self._queue.popleft()
+            watch.waits = False
+            watch.pump()
+        self._serving = False
+        self._serve_soon()
 
 
 def _number_of(packed: bytes) -> tuple[str, int]:

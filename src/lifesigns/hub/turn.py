@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lifesigns.core.change import FORGOTTEN, Head, tip_of, unpack_change
+from lifesigns.core.change import FORGOTTEN, Head, Place, head_of, rank_of, unpack_change
 from lifesigns.core.codec import Codec
 from lifesigns.core.instant import to_text
 from lifesigns.core.model import Presence
@@ -30,15 +30,20 @@ class Shown:
     @property
     def head(self) -> Head:
         if self._head is None:
-            self._unpack()
-        assert self._head is not None
+            self._head = head_of(self.packed)
         return self._head
+
+    @property
+    def rank(self) -> int:
+        return rank_of(self.packed) if self._presence is None else self._presence.rank
 
     @property
     def presence(self) -> Presence:
         if self._presence is None:
-            self._unpack()
-        assert self._presence is not None
+            head, record = unpack_change(self.packed)
+            self._presence = present(
+                self.project, head.agent, record, epoch=self.epoch, now_ms=head.at_ms
+            )
         return self._presence
 
     def spelled(self, detail: str, codec: Codec) -> bytes:
@@ -51,26 +56,20 @@ class Shown:
             spelled = self._spelled[key] = codec.encode(DETAILS[detail](self.presence))
         return spelled
 
-    def _unpack(self) -> None:
-        head, record = unpack_change(self.packed)
-        self._head = head
-        self._presence = present(
-            self.project, head.agent, record, epoch=self.epoch, now_ms=head.at_ms
-        )
-
 
 class Turn:
     """What became of an agent: from what it was shown as, to what it is now."""
 
-    __slots__ = ("_spelled", "after", "agent", "at_ms", "before", "forgotten", "lane", "seq")
+    __slots__ = ("_spelled", "after", "agent", "before", "forgotten", "lane", "place")
 
     def __init__(self, lane: int, agent: str, before: Shown | None, after: Shown) -> None:
         self.lane = lane
         self.agent = agent
         self.before = before  # None: it was not there, or nobody here knows what it was
         self.after = after
-        self.seq, self.at_ms = tip_of(after.packed)
-        self.forgotten = after.head.kind == FORGOTTEN
+        head = after.head
+        self.place = Place(after.epoch, head.seq, head.at_ms)
+        self.forgotten = head.kind == FORGOTTEN
         self._spelled: dict[tuple[str, str, bool], bytes] = {}
 
     def spelled(self, detail: str, codec: Codec, *, gone: bool) -> bytes:
@@ -119,31 +118,27 @@ def change_of(
     return change
 
 
-def conflated(
-    before: Shown | None, after: Shown, detail: str, *, seen: bool, gone: bool
-) -> dict[str, Any] | None:
+def conflated(turn: Turn, detail: str, *, seen: bool, gone: bool) -> dict[str, Any] | None:
     """Lay out what lies between what a watcher was last sent and what is now; None: nothing.
 
     ``seen``: whether the watcher has been shown the agent.
     """
-    old = before.presence if before is not None else None
-    new = after.presence
-    was = old.rank if old is not None else NONE
-    if after.head.kind == FORGOTTEN:
-        kind = "forgotten"
-    else:
-        letter = KINDS[was * 10 + new.rank]
-        if letter == "=":
-            if seen and not gone and old is not None and _same(old, new, detail):
-                return None
-            letter = "u"
-        kind = KIND_NAMES[letter]
-    lasted_ms = 0
-    if kind == "online" and old is not None and old.offline_since_ms:
-        lasted_ms = max(0, (new.online_since_ms or 0) - old.offline_since_ms)
-    if kind == "recovered":
-        lasted_ms = after.head.lasted_ms
-    return change_of(kind, was, after.head.at_ms, new, detail, lasted_ms=lasted_ms, gone=gone)
+    old = None if turn.before is None else turn.before.presence
+    new, head = turn.after.presence, turn.after.head
+    was = NONE if old is None else old.rank
+    letter = FORGOTTEN if turn.forgotten else KINDS[was * 10 + new.rank]
+    if letter == "=":
+        if seen and not gone and old is not None and _same(old, new, detail):
+            return None
+        letter = "u"
+    kind = KIND_NAMES[letter]
+    lasted_ms = head.lasted_ms if letter == head.kind else 0
+    if kind == "online" and old is not None:
+        lasted_ms = (new.online_since_ms or 0) - (old.offline_since_ms or 0)
+    if kind == "recovered" and turn.before is not None and letter != head.kind:
+        # It recovered in a change that was conflated away, the latest that is known is this one.
+        lasted_ms = head.at_ms - turn.before.head.at_ms
+    return change_of(kind, was, head.at_ms, new, detail, lasted_ms=lasted_ms, gone=gone)
 
 
 def _same(old: Presence, new: Presence, detail: str) -> bool:

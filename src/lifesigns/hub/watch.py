@@ -7,17 +7,18 @@ does not read.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
+from lifesigns.hub.cursor import Position
 from lifesigns.hub.outbox import Outbox
 from lifesigns.hub.packet import Packet, message
+from lifesigns.hub.replay import Replay
 from lifesigns.hub.turn import Shown
 from lifesigns.hub.view import View
 
-PAGE = 200  # agents spelled before others get their turn: some milliseconds
+PAGE = 100  # agents spelled before others get their turn: some milliseconds
 
 
 class Sink(Protocol):
@@ -34,19 +35,17 @@ class Sink(Protocol):
 class Stage(Protocol):
     """Who is there to be watched."""
 
-    loop: asyncio.AbstractEventLoop
-
     def tick(self) -> None:
         """Tell what came so far."""
 
-    def members(self) -> list[tuple[int, str]]:
+    def members(self) -> Sequence[tuple[int, str]]:
         """Name all agents, each with its lane."""
-
-    def everybody(self) -> Iterable[Shown]:
-        """Show all agents."""
 
     def shown(self, lane: int, agent: str) -> Shown | None:
         """Show one agent as it is now."""
+
+    def later(self, watch: Watch) -> None:
+        """Pump a watch when others had their turn."""
 
 
 class Watch:
@@ -54,116 +53,128 @@ class Watch:
 
     __slots__ = (
         "_at",
+        "_begun",
         "_due",
         "_page",
-        "_scheduled",
+        "_replay",
         "_stage",
-        "cursor",
         "ended",
         "outbox",
+        "position",
         "sink",
+        "stale",
         "view",
+        "waits",
     )
 
     def __init__(self, stage: Stage, view: View, sink: Sink) -> None:
         self._stage = stage
         self._due: deque[Packet] = deque()  # of its own, to be sent before anything else
-        self._page: list[tuple[int, str]] | None = None  # agents of a snapshot under way
+        self._replay: Replay | None = None
+        self._page: Sequence[tuple[int, str]] | None = None  # agents of a snapshot under way
         self._at = 0
-        self.cursor = view.cursor  # where the next frame begins
-        self._scheduled = False
+        self._begun = False
         self.view = view
         self.sink = sink
+        self.position: Position = view.position  # where the next frame begins
         self.outbox: Outbox | None = None  # None: in step
+        self.waits = False  # for its turn to be pumped
+        self.stale = ""  # why it has to begin with a snapshot, whatever its cursor was good for
         self.ended = False
 
-    def offer(self, packets: Sequence[Packet]) -> bool:
-        """Send what all in step are sent; answer False if the peer does not read."""
-        if not self.sink.ready:
-            return False
-        for packet in packets:
+    def offer(self, packets: Sequence[Packet]) -> int:
+        """Send what all in step are sent, as far as the peer reads; answer how many."""
+        for i, packet in enumerate(packets):
+            if not self.sink.ready:
+                return i
             self.sink.deliver(packet)
-        return True
+        return len(packets)
 
-    def begin(self, since: str | None, missed: Sequence[Packet] | None) -> None:
+    def begin(self, replay: Replay | None) -> None:
         """Start with what was missed since a cursor, or with a snapshot."""
-        if missed is not None:
-            assert since is not None, "only a cursor has something missed"
-            self._due.extend(missed)
-        else:
+        self._begun = True
+        if replay is None:
             self._snapshot()
+        else:
+            self._replay = replay
+            self.position = replay.begin
         self.pump()
 
     def restart(self, why: str) -> None:
         """Nothing that was sent before counts any more: a snapshot follows."""
+        if not self._begun:
+            self.stale = self.stale or why
+            return
         self._due.clear()
         self._due.append(message(self.view.codec, "resync", watch=self.view.name, why=why))
+        self._replay = None
         self._snapshot()
         self.pump()
 
     def pump(self) -> None:
         """Send what is due while the peer reads; called again when it does."""
-        self._scheduled = False
-        if self.ended or self.outbox is None:
-            return
-        while self.sink.ready:
+        while self.sink.ready and self.outbox is not None and not self.ended:
             if self._due:
                 self.sink.deliver(self._due.popleft())
+            elif self.waits:
+                return  # its turn will come
+            elif self._replay is not None:
+                self._next_missed(self._replay)
             elif self._page is not None:
-                self._next_page()
-                self._soon()
-                return
+                self._next_page(self._page)
             else:
                 self._stage.tick()
-                self._due.extend(self._owed())
-                if not self._due:
+                if not self.outbox and self.position is self.view.position:
                     self.view.keep_step(self)
                     return
-                self.cursor = self.view.cursor
-
-    def _owed(self) -> list[Packet]:
-        view = self.view
-        assert self.outbox is not None, "who is behind has an outbox"
-        if view.counting:
-            came = self.outbox.changes
-            list(self.outbox.take())
-            return [view.counted(self.cursor, view.cursor)] if came else []
-        return view.conflate(self, self.cursor)
+                self._due.extend(self.view.repay(self))
+                if self.outbox:
+                    self._stage.later(self)
 
     def _snapshot(self) -> None:
         self._stage.tick()
         self.view.fall_behind(self)  # what was owed is in the snapshot
-        self.cursor = self.view.cursor
+        self.position = self.view.position
+        self._at = 0
+        self._page = None
         if self.view.counting:
-            self._page = None
-            self.view.recount(self._stage.everybody())
-            self._due.append(self.view.counted(None, self.cursor))
+            self._due.append(self.view.counted(None, self.position))
         else:
             self._page = self._stage.members()
-            self._at = 0
 
-    def _next_page(self) -> None:
-        """Send the next agents as they are now; nothing more is owed of them."""
-        page, view, outbox = self._page, self.view, self.outbox
-        assert page is not None
-        assert outbox is not None
+    def _next_missed(self, replay: Replay) -> None:
+        entries = replay.take(self.view, PAGE)
+        begin = self.position
+        if replay.over:
+            self._replay = None
+            self.position = replay.end
+            if entries or begin.places != self.position.places:
+                self._due.extend(self.view.changes(entries, begin, self.position))
+        elif entries:
+            self.position = begin.after((entry.lane, entry.place) for entry in entries)
+            self._due.extend(self.view.changes(entries, begin, self.position))
+        if not replay.over:
+            self._stage.later(self)
+
+    def _next_page(self, page: Sequence[tuple[int, str]]) -> None:
+        """Show the next agents as they are now; nothing more is owed of them."""
+        self._stage.tick()
+        view, outbox = self.view, self.outbox
+        assert outbox is not None, "who is sent a snapshot is not in step"
         entries = []
         end = min(self._at + PAGE, len(page))
         for lane, agent in page[self._at : end]:
             shown = self._stage.shown(lane, agent)
             outbox.settle(agent)
-            if view.has(shown):
-                assert shown is not None
+            if shown is not None and view.has(shown):
                 entries.append(shown.spelled(view.detail, view.codec))
         self._at = end
         more = end < len(page)
-        if not more:
+        if more:
+            self._stage.later(self)
+        else:
             self._page = None
+            if not outbox:
+                self.position = view.position  # all that came meanwhile is in the snapshot
         if entries or not more:
-            for packet in view.page(entries, self.cursor, more=more):
-                self.sink.deliver(packet)
-
-    def _soon(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._stage.loop.call_soon(self.pump)
+            self._due.extend(view.page(entries, self.position, more=more))

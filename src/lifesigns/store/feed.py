@@ -8,6 +8,7 @@ or the epoch turned, the lane is read anew and those who follow are told that it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Iterable
@@ -26,7 +27,7 @@ from lifesigns.store.reader import Reader
 log = logging.getLogger(__name__)
 
 HEAL_AT_ONCE = 512
-WAITING_MESSAGES = 10_000  # of a lane that is being healed; then it is read anew
+WAITING_MESSAGES = 10_000  # of a lane that is being healed
 RETRY_S = 0.05
 RETRY_CAP_S = 1.0
 
@@ -55,14 +56,14 @@ class Feed:
 
     def follow(self, lane: Lane, follower: Follower) -> None:
         """Follow a lane from now on; it begins with ``renewed``."""
-        channel = keys.channel(lane.project, lane.number, self._link.address.db)
+        channel = self._channel(lane)
         assert channel not in self._followed, "one follower a lane"
         self._followed[channel] = _Lane(self, lane, follower)
         self._inbox.subscribe(channel)
 
     def leave(self, lane: Lane) -> None:
         """Follow a lane no more."""
-        channel = keys.channel(lane.project, lane.number, self._link.address.db)
+        channel = self._channel(lane)
         self._inbox.unsubscribe(channel)
         self._followed.pop(channel).stop()
 
@@ -78,6 +79,12 @@ class Feed:
         if followed is not None:
             followed.hear(data)
 
+    async def catch_up(self, lane: Lane) -> None:
+        """Return when all is known of a lane that was written before now."""
+        followed = self._followed[self._channel(lane)]
+        followed.doubt()
+        await followed.healed()
+
     def store_is_back(self) -> None:
         """The link for questions is up again: what could not be healed can be now."""
         for followed in self._followed.values():
@@ -88,7 +95,7 @@ class Feed:
         changes: list[bytes] = []
         while place.seq < until.seq:
             _, reply = await self.ask_missed(lane, place)
-            if reply is None:
+            if not reply:
                 return None
             changes += reply
             place = Place(place.epoch, *tip_of(reply[-1]))
@@ -96,10 +103,14 @@ class Feed:
         return changes[: len(changes) - surplus] if surplus > 0 else changes
 
     async def ask_missed(self, lane: Lane, place: Place) -> tuple[str, list[bytes] | None]:
+        """Read what follows a place, up to a bound; without it why it cannot be had any more."""
         packed = msgpack.packb([place.epoch, place.at_ms, place.seq, HEAL_AT_ONCE])
         reply = await self._link.ask_script(script.HEAL, lane.keys, (b"", *lane.tail, packed))
         why = reply[3].decode()
         return why, None if why else reply[4:]
+
+    def _channel(self, lane: Lane) -> str:
+        return keys.channel(lane.project, lane.number, self._link.address.db)
 
 
 class Source:
@@ -121,6 +132,10 @@ class Source:
         """Follow a lane no more."""
         self._feed.leave(self._lanes[lane])
 
+    async def catch_up(self, lane: int) -> None:
+        """Return when all is known of a lane that was written before now."""
+        await self._feed.catch_up(self._lanes[lane])
+
     async def missed(self, lane: int, place: Place, until: Place) -> list[bytes] | None:
         """Read the changes between two places from the log; None if it does not reach back."""
         return await self._feed.missed(self._lanes[lane], place, until)
@@ -135,7 +150,6 @@ class _Lane:
         self._follower = follower
         self._place: Place | None = None  # None: to be read anew
         self._waiting: deque[bytes] = deque()  # messages that came while it is healed
-        self._overflown = False
         self._healing: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._again = False  # doubted once more while it was healed
@@ -150,12 +164,15 @@ class _Lane:
     def hear(self, data: bytes) -> None:
         if self._healing is not None and not self._healing.done():
             if len(self._waiting) >= WAITING_MESSAGES:
-                self._overflown = True
-                self._waiting.clear()
+                self._waiting.clear()  # the log has them too
             self._waiting.append(data)
         elif not self._take(data):
-            self._waiting.append(data)
             self.doubt()
+
+    async def healed(self) -> None:
+        """Return when nothing is in doubt."""
+        if self._healing is not None:
+            await asyncio.shield(self._healing)
 
     def wake(self) -> None:
         self._wake.set()
@@ -167,15 +184,22 @@ class _Lane:
     def _take(self, data: bytes) -> bool:
         """Take a message if it is the next one; answer whether there was no gap."""
         place = self._place
-        epoch, first, changes = msgpack.unpackb(data, raw=True)
-        if place is None or epoch.decode() != place.epoch or first > place.seq + 1:
+        try:
+            epoch, first, changes = msgpack.unpackb(data, raw=True)
+            known = epoch.decode()
+        except (ValueError, TypeError, AttributeError):
+            log.warning("what came for %s is no message of a hub", self._lane.project)
             return False
-        known = place.seq + 1 - first
-        if known < len(changes):
-            fresh = changes[known:] if known > 0 else changes
-            self._place = Place(place.epoch, *tip_of(fresh[-1]))
-            self._follower.changed(self._lane.number, self._place, fresh)
+        if place is None or known != place.epoch or first > place.seq + 1:
+            return False
+        fresh = changes[max(0, place.seq + 1 - first) :]
+        if fresh:
+            self._advance(place.epoch, fresh)
         return True
+
+    def _advance(self, epoch: str, changes: list[bytes]) -> None:
+        self._place = Place(epoch, *tip_of(changes[-1]))
+        self._follower.changed(self._lane.number, self._place, changes)
 
     async def _heal(self) -> None:
         tries = 0
@@ -183,43 +207,41 @@ class _Lane:
             self._again = False
             try:
                 await self._catch_up()
-            except (Unavailable, ReplyError) as away:
-                log.debug("a lane of %s cannot be healed now: %s", self._lane.project, away)
+            except Exception as error:
+                if isinstance(error, Unavailable | ReplyError):
+                    log.debug("a lane of %s cannot be healed now: %s", self._lane.project, error)
+                else:  # a lane that nobody heals would be wrong for ever
+                    log.exception("a lane of %s is read anew", self._lane.project)
+                    self._place = None
                 self._wake.clear()
                 tries += 1
-                try:
+                with contextlib.suppress(TimeoutError):  # then it is tried again in any case
                     async with asyncio.timeout(delay_s(tries, 1.0, RETRY_S, RETRY_CAP_S)):
                         await self._wake.wait()
-                except TimeoutError:
-                    pass  # try again in any case
                 continue
-            while self._waiting and not self._again:
-                if not self._take(self._waiting[0]):
-                    break
+            while self._waiting and self._take(self._waiting[0]):
                 self._waiting.popleft()
             if not self._waiting and not self._again:
                 return
 
     async def _catch_up(self) -> None:
-        if self._overflown:
-            self._overflown = False
-            self._place = None
+        """Learn all that was published before this moment, and perhaps more."""
         while (place := self._place) is not None:
+            self._waiting.clear()  # what was heard so far was written before it is asked for
             why, changes = await self._feed.ask_missed(self._lane, place)
             if changes is None:
+                self._feed.resyncs += 1
                 await self._read_anew(why)
                 return
             if not changes:
                 return
             self._feed.healed += len(changes)
-            self._place = Place(place.epoch, *tip_of(changes[-1]))
-            self._follower.changed(self._lane.number, self._place, changes)
-        await self._read_anew("")
+            self._advance(place.epoch, changes)
+        await self._read_anew("store_lost")
 
     async def _read_anew(self, why: str) -> None:
         """Read the lane; changes that come meanwhile wait, and those it has seen are skipped."""
-        if why:
-            self._feed.resyncs += 1
+        self._waiting.clear()
         # Asking the log first gives a lane that was never written to its epoch.
         await self._feed.ask_missed(self._lane, Place("", 0, 0))
         agents: dict[str, bytes] = {}

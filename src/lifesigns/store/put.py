@@ -35,6 +35,7 @@ TRIES = 128  # each lost one means that another writer won; a socket may say 100
 REMEMBERED = 20_000  # records of about 300 bytes
 
 Judged = Callable[[Presence | LifesignsError | None], None]
+Forsaken = Callable[[], bool]  # whoever asked was told that it failed: then it must not be done
 
 
 class Memory:
@@ -74,6 +75,7 @@ class Put(Entry):
         "_clock",
         "_commit",
         "_default_ttl_ms",
+        "_forsaken",
         "_judged",
         "_lane",
         "_memory",
@@ -94,6 +96,7 @@ class Put(Entry):
         clock: StoreClock,
         memory: Memory,
         default_ttl_ms: int,
+        forsaken: Forsaken,
     ) -> None:
         super().__init__(at)
         self._lane = lane
@@ -102,10 +105,14 @@ class Put(Entry):
         self._clock = clock
         self._memory = memory
         self._default_ttl_ms = default_ttl_ms
+        self._forsaken = forsaken
         self._tries = 0
         self._ttl_ms = 0
         self._record = memory.get(lane.project, beat.agent)
         self.beat = beat
+
+    def stale(self, now: float) -> bool:
+        return self._forsaken()
 
     def row(self, now: float) -> list[Any]:
         beat = self.beat
@@ -179,7 +186,7 @@ class Put(Entry):
 class Removal(Entry):
     """All instances of an agent leave, or a named one; their sockets may not come back."""
 
-    __slots__ = ("_agent", "_instance", "_judged", "_lane", "_memory")
+    __slots__ = ("_agent", "_forsaken", "_instance", "_judged", "_lane", "_memory")
 
     def __init__(
         self,
@@ -189,6 +196,7 @@ class Removal(Entry):
         at: float,
         judged: Judged,
         memory: Memory,
+        forsaken: Forsaken,
     ) -> None:
         super().__init__(at)
         self._lane = lane
@@ -196,6 +204,10 @@ class Removal(Entry):
         self._instance = instance
         self._judged = judged
         self._memory = memory
+        self._forsaken = forsaken
+
+    def stale(self, now: float) -> bool:
+        return self._forsaken()
 
     def row(self, now: float) -> list[Any]:
         age_ms = elapsed_ms(self.at, now)

@@ -142,6 +142,7 @@ class Store:
             clock=self._clock,
             memory=self._memory,
             default_ttl_ms=self._terms.http_ttl_ms,
+            forsaken=stored.cancelled,
         )
         self._submit(lane, put)
         return stored
@@ -152,8 +153,14 @@ class Store:
         """End all instances of an agent, or one; answer what is left, None if it was never seen."""
         lane = self.lane(project, agent)
         stored: asyncio.Future[Presence | None] = self._loop.create_future()
-        self._submit(lane, Removal(lane, agent, instance, at, _settling(stored), self._memory))
-        await self._within(stored)
+        removal = Removal(
+            lane, agent, instance, at, _settling(stored), self._memory, stored.cancelled
+        )
+        self._submit(lane, removal)
+        try:
+            await self._within(stored)
+        finally:
+            stored.cancel()
         return (await self.read(project, agent)).presence
 
     async def forget(self, project: str, agent: str) -> bool:

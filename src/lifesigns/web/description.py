@@ -169,6 +169,15 @@ PATHS: dict[str, Schema] = {
             ),
         ),
     },
+    "/v1/pulse/{id}/history": {
+        "get": _operation(
+            "readHistory",
+            "Read an agent's last changes and its uptime",
+            _answer(ref("History"), "Its past", example.HISTORY),
+            *READING,
+            asks=(AGENT,),
+        )
+    },
     "/v1/events": {
         "get": _operation(
             "watch",

@@ -74,6 +74,31 @@ CHECKED: Example = {
         },
     }
 }
+HISTORY: Example = {
+    "id": "search-agent",
+    "agent_id": "search-agent",
+    "changes": [
+        {
+            "kind": "online",
+            "at": "2026-03-22T14:00:00.000Z",
+            "was": "offline",
+            "state": "available",
+            "status": "idle",
+            "task": None,
+            "progress": None,
+            "context": None,
+            "reason": None,
+            "reason_text": None,
+            "epoch": "1a1fbf62b9eb4c15f",
+            "seq": 1790,
+            "downtime_ms": 60_000,
+        }
+    ],
+    "uptime": 0.998,
+    "window_s": 2_592_000,
+    "flaps": 2,
+    "days": [{"date": "2026-03-22", "uptime": 0.998}],
+}
 KEY: Example = {
     "id": "a1b2c3d4e5f6",
     "project": "default",

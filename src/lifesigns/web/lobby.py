@@ -80,7 +80,7 @@ class Lobby:
     @property
     def full(self) -> bool:
         """Whether another connection is refused."""
-        return self.draining or len(self.open) >= self.max_connections
+        return self.draining or len(self.open) + len(self.streams) >= self.max_connections
 
     def revoke(self, key_ids: frozenset[str]) -> None:
         """Close the sockets of keys that are not good any more."""

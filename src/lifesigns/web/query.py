@@ -39,7 +39,9 @@ def filter_of_query(
             lists[name].append(value)
         elif name.startswith("metadata.") and len(name) > len("metadata."):
             key = name.removeprefix("metadata.")
-            metadata[key] = (*metadata.get(key, ()), value, _literal(value))
+            literal = _literal(value)
+            values = (value,) if literal == value else (value, literal)
+            metadata[key] = (*metadata.get(key, ()), *values)
         elif name not in ("alive", "detail", *others):
             raise BadRequest(f"There is no parameter {name[:64]!r}.", field=name[:64])
         elif name in single:
@@ -57,7 +59,9 @@ def filter_of_query(
         raise BadRequest("alive is one of true, false, any.", field="alive")
     asked = single.get("alive", "any" if lists["state"] else alive)
     life = {"true": True, "false": False, "any": None}[asked]
-    return Filter(**lists, metadata=metadata, alive=life), single
+    # As a socket's filter has them: who asks the same shares a view, and a cursor leads there.
+    parts = {name: tuple(values) for name, values in lists.items()}
+    return Filter(**parts, metadata=metadata, alive=life), single
 
 
 def _literal(value: str) -> Any:

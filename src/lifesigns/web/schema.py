@@ -10,7 +10,7 @@ from typing import Any
 
 from lifesigns.core.access import RESERVED_IDS, SCOPES
 from lifesigns.core.model import Limits
-from lifesigns.core.presence import HINTS, STATES
+from lifesigns.core.presence import HINTS, KIND_NAMES, STATES
 from lifesigns.store.registry import TICKETS
 from lifesigns.web.pulse import BULK
 
@@ -172,6 +172,23 @@ EVIDENCE: Schema = {
     "valid_for_ms": COUNT,
     "fresh": FLAG | {"description": "whether the evidence is as young as `within` asks"},
 }
+PASSAGE: Schema = {
+    "kind": {"enum": sorted(KIND_NAMES.values())},
+    "at": ref("Instant"),
+    "was": nullable(ref("State")),
+    "state": ref("State"),
+    "status": nullable(TEXT),
+    "task": nullable(TEXT),
+    "progress": nullable(MAP),
+    "context": {},
+    "reason": nullable(TEXT),
+    "reason_text": nullable(TEXT),
+    "epoch": TEXT,
+    "seq": COUNT,
+    "downtime_ms": said("of the kind online: how long it was away", **nullable(COUNT)),
+    "for_ms": said("of the kind recovered: how long it was not well", **COUNT),
+}
+SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 KEY: Schema = {
     "id": TEXT,
     "project": ref("ProjectName"),
@@ -252,6 +269,20 @@ SCHEMAS: dict[str, Schema] = {
         }
     ),
     "Counts": record({"counts": tally(COUNT), "total": COUNT}),
+    "Passage": record(PASSAGE, "downtime_ms", "for_ms"),
+    "History": record(
+        {
+            "id": ref("AgentId"),
+            "agent_id": ref("AgentId"),
+            "changes": several(ref("Passage")),
+            "uptime": SHARE,
+            "window_s": COUNT | {"description": "the time that the uptime is a share of"},
+            "flaps": COUNT,
+            "days": several(
+                record({"date": {"type": "string", "format": "date"}, "uptime": SHARE})
+            ),
+        }
+    ),
     "Check": record(
         {
             "agents": several(ref("AgentId"), minItems=1, maxItems=LIMITS.check_agents),

@@ -36,7 +36,6 @@ class Spectator:
                 self._sink,
                 ref=asked.ref,
                 since=asked.since,
-                names=frozenset(self._watches),
             )
         finally:
             self._beginning -= 1

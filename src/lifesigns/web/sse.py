@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from lifesigns.core.access import Grant
 from lifesigns.core.codec import JSON
+from lifesigns.core.errors import BadRequest, BadValue, Unavailable
 from lifesigns.core.session import WatchAsked
 from lifesigns.hub.packet import Packet
 from lifesigns.web.auth import PROJECT, token_of
@@ -20,7 +23,9 @@ from lifesigns.web.query import filter_of_query
 from lifesigns.web.spectator import Spectator
 
 COMMENT_S = 15.0  # proxies cut what says nothing for a minute, some for half of one
+PARTING_S = 2.0  # for the last words to a reader that does not read
 BACKLOG_BYTES = 262_144  # what waits for a slow reader; then its watch waits as well
+EVENT_STREAM = "text/event-stream"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -31,6 +36,7 @@ class Stream:
         self._waiting: list[bytes] = []
         self._size = 0
         self._filled = asyncio.Event()
+        self._limit: asyncio.Timeout | None = None  # of the answer, while it is under way
         self.ended = False
 
     @property
@@ -47,8 +53,22 @@ class Stream:
 
     def end(self) -> None:
         """Say no more; its reader comes back by itself, if its key is still good."""
+        if self.ended:
+            return
         self.ended = True
         self._filled.set()
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time() + PARTING_S)
+
+    @asynccontextmanager
+    async def bounded(self) -> AsyncIterator[None]:
+        """End what is within soon after the end of the stream, even if nobody reads."""
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None) as self._limit:
+                    yield
+        finally:
+            self._limit = None
 
     async def take(self) -> bytes:
         """Take all that waits; a comment when nothing came for a while."""
@@ -61,6 +81,26 @@ class Stream:
         self._filled.clear()
         events, self._waiting, self._size = self._waiting, [], 0
         return b"".join(events)
+
+
+class Told(StreamingResponse):
+    """The answer that goes on; its watch ends with it, even if it never began."""
+
+    def __init__(self, desk: Desk, grant: Grant, stream: Stream, spectator: Spectator) -> None:
+        super().__init__(
+            _told(desk, grant, stream, spectator), headers=HEADERS, media_type=EVENT_STREAM
+        )
+        self._streams = desk.lobby.streams
+        self._stream = stream
+        self._spectator = spectator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with self._stream.bounded():
+                await super().__call__(scope, receive, send)
+        finally:
+            self._streams.pop(self._stream, None)
+            self._spectator.close()
 
 
 async def events(desk: Desk, request: Request) -> Response:
@@ -76,13 +116,19 @@ async def events(desk: Desk, request: Request) -> Response:
     grant = await _grant_of(desk, request)
     grant.allow_watch()
     wanted, query = filter_of_query(request, ("since", "ticket"), alive="any")
+    if request.method == "HEAD":  # who asks so waits for an end
+        return Response(headers=HEADERS, media_type=EVENT_STREAM)
+    if desk.lobby.full:
+        raise Unavailable("This hub takes no more connections now.", retry_after_s=1.0)
     stream = Stream()
     spectator = Spectator(desk.lobby.fanout, grant.project, JSON, stream, most=1)
     since = headers.get("last-event-id") or query.get("since")
-    await spectator.begin(WatchAsked(1, wanted, since, query.get("detail", "full")))
-    return StreamingResponse(
-        _told(desk, grant, stream, spectator), media_type="text/event-stream", headers=HEADERS
-    )
+    try:
+        await spectator.begin(WatchAsked(1, wanted, since, query.get("detail", "full")))
+    except BadValue as bad:  # in a query it is a bad query
+        raise BadRequest(bad.message, field=bad.field) from bad
+    desk.lobby.streams[stream] = grant.key_id
+    return Told(desk, grant, stream, spectator)
 
 
 async def _grant_of(desk: Desk, request: Request) -> Grant:
@@ -99,15 +145,9 @@ async def _grant_of(desk: Desk, request: Request) -> Grant:
 async def _told(
     desk: Desk, grant: Grant, stream: Stream, spectator: Spectator
 ) -> AsyncIterator[bytes]:
-    streams = desk.lobby.streams
-    streams[stream] = grant.key_id
-    try:
-        while not stream.ended and not desk.lobby.draining and not desk.gate.ended(grant):
-            yield await stream.take()
-            spectator.pump()
-    finally:
-        del streams[stream]
-        spectator.close()
+    while not stream.ended and not desk.lobby.draining and not desk.gate.ended(grant):
+        yield await stream.take()
+        spectator.pump()
 
 
 ROUTES = (Route("/v1/events", handler(events), methods=["GET"]),)

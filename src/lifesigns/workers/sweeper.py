@@ -66,11 +66,14 @@ class Sweeper:
     async def sweep(self) -> None:
         """Do all that is due now, and learn when to come again."""
         self._due_ms = NEVER
+        # From before the look: it notes a silence of the service, our own too, and nothing that
+        # became safe after it may end by it.
+        safe_ms = self._ticker.safe_ms
         for number, reply in enumerate(await self._look()):
             for project, when in zip(reply[2::2], reply[3::2], strict=True):
                 next_ms = float(when)
-                if next_ms <= self._ticker.safe_ms:
-                    next_ms = await self._sweep(project.decode(), number)
+                if next_ms <= safe_ms:
+                    next_ms = await self._sweep(project.decode(), number, safe_ms)
                 self._due_ms = min(self._due_ms, next_ms)
 
     async def _look(self) -> list[Any]:
@@ -83,7 +86,7 @@ class Sweeper:
             ],
         )
 
-    async def _sweep(self, project: str, number: int) -> float:
+    async def _sweep(self, project: str, number: int, safe_ms: float) -> float:
         """Sweep a project in a partition until nothing of it is due; answer what is next."""
         try:
             await self._store.know(project)
@@ -91,10 +94,16 @@ class Sweeper:
             # Deleted: what it left behind runs out with nobody to see it.
             log.debug("sweeping what is left of the project %s", project)
         lane = self._store.lane_at(project, number)
+        batch = msgpack.packb([BATCH, safe_ms, self._history_len])
         while True:
-            batch = msgpack.packb([BATCH, self._ticker.safe_ms, self._history_len])
-            reply = await self._link.ask_script(script.SWEEP, lane.keys, (b"", *lane.tail, batch))
-            _, ended, turned, forgotten, next_ms = reply
+            try:
+                reply = await self._link.ask_script(
+                    script.SWEEP, lane.keys, (b"", *lane.tail, batch)
+                )
+            except ReplyError as refused:  # the others have to be swept all the same
+                log.error("the store refuses to sweep %s in %d: %s", project, number, refused)
+                return NEVER
+            now_ms, ended, _, _, next_ms = reply
             self.swept += ended
-            if max(ended, turned, forgotten) < BATCH:
+            if not 0 < next_ms <= min(safe_ms, now_ms):
                 return float(next_ms or NEVER)

@@ -1,7 +1,7 @@
 """The hub's own sign of life: its lease among the hubs, and its watermark.
 
 A hub's watermark says: no beat that I have and have not stored belongs to a lease that ends
-before. Only up to the least watermark of all living hubs may leases be swept. It is taken two
+before. Only up to the least watermark of all living hubs may leases be swept. It is taken some
 turns of the loop after the clock was read: what could be read from the sockets by then has been
 read, however long the loop stood still before.
 """
@@ -25,7 +25,9 @@ from lifesigns.store.registry import KEY_REVISION
 
 log = logging.getLogger(__name__)
 
-TURNS = 2
+# A beat on an open socket is read within two, an HTTP one over a new connection has been accepted,
+# read and begun within six.
+TURNS = 6
 RATE_S = 5.0
 ARRIVING_S = 3.0
 LONG_GONE_MS = 600_000  # a dead hub's entry is shown for a while, then cleared away
@@ -67,7 +69,9 @@ class Ticker:
         self._lease_ms = lease_ms
         self._loop = asyncio.get_running_loop()
         self._since_ms = 0
-        self._arrivals: dict[object, float] = {}  # HTTP beats that are being read
+        # HTTP beats that are being read: since when, and when they may have come.
+        self._arrivals: dict[object, tuple[float, float]] = {}
+        self._read_at = 0.0  # all that had come by then was read
         self._beats: deque[tuple[float, int]] = deque()
         self.node = ""
         self.revision = 0  # of the keys: it moves when one ends
@@ -109,7 +113,8 @@ class Ticker:
         now = self._now()
         for _ in range(TURNS):
             await asyncio.sleep(0)
-        await self._tick_as(self.node, self._watermark_ms(now))
+        watermark_ms, self._read_at = self._watermark_ms(now), now
+        await self._tick_as(self.node, watermark_ms)
         if self.on_tick is not None:
             self.on_tick()
 
@@ -121,8 +126,11 @@ class Ticker:
             log.info("could not say that this hub goes: %s", away)
 
     def arriving(self, token: object) -> None:
-        """An HTTP beat begins to come in: nothing that ends after now may be swept."""
-        self._arrivals[token] = self._now()
+        """An HTTP beat begins to come in: nothing that ends after it came may be swept."""
+        now = self._now()
+        # If the loop stood still it may have lain there since it was last known that none did.
+        late = now - self._read_at > 2 * self._tick_s
+        self._arrivals[token] = now, self._read_at if late else now
 
     def arrived(self, token: object) -> None:
         """It is with the ingest now, or was refused."""
@@ -131,9 +139,9 @@ class Ticker:
     def _watermark_ms(self, now: float) -> float:
         watermark = min(self._clock.at_ms(now), self._ingest.commit.floor_ms() - 1)
         # A body that takes longer is not a beat that came in time: it must not stop all expiry.
-        for token in [t for t, at in self._arrivals.items() if at < now - ARRIVING_S]:
+        for token in [t for t, (at, _) in self._arrivals.items() if at < now - ARRIVING_S]:
             del self._arrivals[token]
-        oldest = min(self._arrivals.values(), default=NEVER)
+        oldest = min((came for _, came in self._arrivals.values()), default=NEVER)
         if oldest < NEVER:
             watermark = min(watermark, self._clock.at_ms(oldest))
         return watermark

@@ -79,7 +79,7 @@ local function rank_of(rec)
 end
 
 -- Numbers the transition if there is one, and packs it at once: the next one in this call
--- must not alter what this one says.
+-- must not alter what this one says. Answers when there is more to do for this agent, leases aside.
 local function settle(name, news, why, text, ends)
   local rec = recs[name]
   local old = rec[RANK]
@@ -115,7 +115,7 @@ local function settle(name, news, why, text, ends)
   past[#past + 1] = {name, cmsgpack.pack({epoch, seq, at, letter, old, lasted, new, rec[WHY], rec[TEXT], inst and inst[BLOB] or ''})}
   body[name], dirty[name] = cmsgpack.pack(rec), nil
   changes[#changes + 1] = cmsgpack.pack({seq, at, letter, old, name, lasted, ends or 0}) .. body[name]
-  return nxt
+  return nxt or gone[name] or nil
 end
 
 -- When it was heard last, counted from its start. What was noted as a lease was cut or held is
@@ -133,6 +133,11 @@ local function remove(name, index, heard)
   if #rec[INSTS] == 0 then rec[LAST] = inst end
 end
 
+-- Keys of one agent's own: of the same partition as the others, by their names.
+local function own_key(what, name)
+  return string.gsub(KEYS[1], ':meta:', ':' .. what .. ':', 1) .. ':' .. name
+end
+
 local function forget(name)
   local rec = recs[name]
   seq = seq + 1
@@ -142,11 +147,11 @@ local function forget(name)
   recs[name], dirty[name], body[name], turn[name], gone[name] = nil, nil, nil, false, false
   redis.call('HDEL', KEYS[2], name)
   redis.call('DEL', own_key('past', name), own_key('lives', name))
-end
-
--- Keys of one agent's own: of the same partition as the others, by their names.
-local function own_key(what, name)
-  return string.gsub(KEYS[1], ':meta:', ':' .. what .. ':', 1) .. ':' .. name
+  for _, told in ipairs({past, lives}) do -- in this very call, too
+    for i = #told, 1, -1 do
+      if told[i][1] == name then table.remove(told, i) end
+    end
+  end
 end
 
 local function remember(what, entries, length, keep_ms)

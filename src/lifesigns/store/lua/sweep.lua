@@ -99,6 +99,7 @@ local again = clipping and now or nil
 for i = 1, 3 do
   local key = i == 1 and KEYS[3] or i == 2 and KEYS[6] or KEYS[7]
   local t = tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])
+  t = t and math.ceil(t)
   if t and (not again or t < again) then again = t end
 end
 if again then
