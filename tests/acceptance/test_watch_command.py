@@ -289,6 +289,14 @@ async def test_a_state_that_cannot_be_is_refused_before_anything_is_asked() -> N
     assert "invalid choice: 'alive'" in ended.err
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://a..b:1", f"http://{'a' * 70}.x"])
+async def test_an_address_that_cannot_be_ends_it(url: str) -> None:
+    ended = await lifesigns("watch", LIFESIGNS_URL=url, LIFESIGNS_KEY=ROOT_KEY)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith(f"lifesigns: no hub can be reached at {url}: ")
+    assert ended.err.count("\n") == 1
+
+
 async def test_whatever_is_no_hub_is_told_apart_from_one_that_is_away() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

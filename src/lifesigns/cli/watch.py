@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.sync.client import ClientConnection, connect
 
 from lifesigns import __version__
@@ -123,13 +123,16 @@ def _open(url: str, key: str | None) -> ClientConnection:
     parts = urlsplit(url)
     scheme = "wss" if parts.scheme == "https" else "ws"
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    return connect(
-        f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/v1/connect",
-        additional_headers=headers,
-        user_agent_header=f"lifesigns/{__version__}",
-        open_timeout=ANSWER_S,
-        max_size=LARGEST_FRAME,
-    )
+    try:
+        return connect(
+            f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/v1/connect",
+            additional_headers=headers,
+            user_agent_header=f"lifesigns/{__version__}",
+            open_timeout=ANSWER_S,
+            max_size=LARGEST_FRAME,
+        )
+    except (ValueError, InvalidURI) as error:  # a port or a host name that cannot be
+        raise LifesignsError(f"no hub can be reached at {url}: {str(error).lower()}") from None
 
 
 def _frames(
