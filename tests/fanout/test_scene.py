@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lifesigns.core.change import head_of
 from lifesigns.core.codec import JSON, MSGPACK, Codec
 from lifesigns.core.errors import BadValue, Unavailable
 from lifesigns.core.filter import Filter
@@ -58,8 +59,6 @@ class House:
             assert reader.gaps == 0
 
     def seqs(self) -> dict[str, int]:
-        from lifesigns.core.change import head_of
-
         return {
             agent: head_of(packed).seq
             for lane in self.lanes.latest.values()
@@ -199,7 +198,7 @@ async def test_changes_that_undo_each_other_leave_the_chain_whole() -> None:
 
 
 async def test_many_owed_agents_are_told_in_frames_of_exact_cursors() -> None:
-    """A reader that is cut off anywhere and comes back is told nothing twice, and misses nothing."""
+    """A reader that is cut off anywhere and comes back is told nothing twice, and all."""
     house, slow = House(), Reader()
     watch = await house.watch(slow)
     slow.ready = False

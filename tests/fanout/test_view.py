@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -122,7 +123,7 @@ def test_who_leaves_and_enters_is_told_by_what_it_was_and_is() -> None:
     joined(view, reader)
     states = [NONE, BUSY, AVAILABLE, OFFLINE, BUSY, BUSY]
     before = None
-    for seq, (was, now) in enumerate(zip(states, states[1:], strict=False), 1):
+    for seq, (was, now) in enumerate(pairwise(states), 1):
         turn = turned(before, shown("a", seq, rank=now, was=was))
         view.tell([turn], after(turn), 1.0)
         before = turn.after

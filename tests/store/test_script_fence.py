@@ -276,6 +276,11 @@ class TestOutsider:
         assert (instance.session, instance.ttl_ms) == ("01aaaa", 10_000)
         assert instance.words.status == "thinking"
 
+    def test_one_that_was_long_under_way_does_not_shorten_it_either(self, board: Board) -> None:
+        board.beat(hello("a", "i", "01aaaa", ttl_ms=10_000))
+        board.beat(self.onto(board, age_ms=3_000))
+        assert board.live() == {"a\x1fi\x1f01aaaa": board.now_ms + 10_000}
+
     def test_it_is_a_sign_of_life(self, board: Board) -> None:
         board.beat(hello("a", "i", "01aaaa", ttl_ms=10_000))
         board.now_ms += 6_000

@@ -261,19 +261,23 @@ class TestAway:
 
         async with station(fresh_url) as here:
             sweeper = Stopped(here.link, here.store, here.ticker, history_len=1_000)
-            agent = await here.opened("a", ttl_ms=1_000)
+            first, second = together(2)
+            due = await here.opened(first, ttl_ms=100)
+            later = await here.opened(second, ttl_ms=1_500)
+            await until_store(here, int(due.lease.ends_ms) + 100)
             await here.ticker.tick()
 
             async def stop() -> None:
-                await until_store(here, int(agent.lease.ends_ms) + 200)
+                await until_store(here, int(later.lease.ends_ms) + 200)
                 await here.ticker.tick()
 
             sweeper.pause = stop
             await sweeper.sweep()
-            assert await kinds(here.link, "a") == ["online"]
+            assert await kinds(here.link, first) == ["online", "offline"]
+            assert await kinds(here.link, second) == ["online"]
             sweeper.pause = None
             await sweeper.sweep()
-            assert await kinds(here.link, "a") == ["online", "offline"]
+            assert await kinds(here.link, second) == ["online", "offline"]
 
     async def test_it_goes_on_when_the_store_is_back(self, valkey_server: MakeServer) -> None:
         server = valkey_server()

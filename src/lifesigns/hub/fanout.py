@@ -85,9 +85,7 @@ class Fanout:
         self._cool_later(project)
         try:
             async with asyncio.timeout(LOADING_S):
-                await asyncio.shield(scene.loaded)
-                if cursor is not None:
-                    await scene.reach(cursor)
+                await scene.reach(cursor)
         except TimeoutError:
             raise Unavailable("Who is there cannot be read now.") from None
         return scene

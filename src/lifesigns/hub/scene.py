@@ -78,11 +78,12 @@ class Scene:
         self._views: dict[ViewKey, View] = {}
         self._turns: list[Turn] = []
         self._ticking = False
-        self._restarting = False
         self._queue: deque[Watch] = deque()
         self._serving = False
+        self._settling = False
         self._names = 0
-        self.loaded: asyncio.Future[None] = self._loop.create_future()
+        # Done while all lanes are known, and all watchers were told so.
+        self._loaded: asyncio.Future[None] = self._loop.create_future()
         for lane in self._rosters:
             source.follow(lane, self)
 
@@ -155,7 +156,7 @@ class Scene:
         was = self._known.pop((lane, agent), None)
         if before is None or difference.after is None:
             self._members = None
-        if not self._views or self._restarting:
+        if not self._views or not self._loaded.done():
             return
         if was is None and before is not None:
             was = Shown(self.project, epoch, before)
@@ -172,16 +173,19 @@ class Scene:
         self._places[lane] = place
         self._known.clear()
         self._members = None
-        if not self.loaded.done():
-            if len(self._places) == len(self._rosters):
-                self.loaded.set_result(None)
-        elif self._views and not self._restarting:
-            self._turns.clear()  # what they told, and what is not told now, is in the snapshots
-            self._restarting = True
-            self._loop.call_later(SETTLE_S, self._restart, why)
+        if len(self._places) < len(self._rosters) or self._settling:
+            return
+        if not self._loaded.done():
+            self._loaded.set_result(None)
+            return
+        self._settling = True
+        self._turns.clear()  # what they told, and what is not told now, is in the snapshots
+        self._loaded = self._loop.create_future()
+        self._loop.call_later(SETTLE_S, self._settle, why)
 
-    def _restart(self, why: str) -> None:
-        self._restarting = False
+    def _settle(self, why: str) -> None:
+        self._settling = False
+        self._loaded.set_result(None)
         position = Position(self._places)
         for view in list(self._views.values()):
             view.position = position
@@ -218,12 +222,19 @@ class Scene:
         if watch.view.empty:
             self._views = {key: view for key, view in self._views.items() if view is not watch.view}
 
-    async def reach(self, since: Since) -> None:
-        """Return when this hub knows what another one knew when it gave the cursor."""
-        for lane, (epoch, seq, _) in since.places.items():
-            place = self._places.get(lane)
-            if place is not None and (epoch != epoch_sum(place.epoch) or seq > place.seq):
-                await self._source.catch_up(lane)
+    async def reach(self, since: Since | None) -> None:
+        """Return when all is known here, and what another hub knew when it gave the cursor."""
+        await self._known_whole()
+        if since is not None:
+            for lane, (epoch, seq, _) in since.places.items():
+                place = self._places.get(lane)
+                if place is not None and (epoch != epoch_sum(place.epoch) or seq > place.seq):
+                    await self._source.catch_up(lane)
+            await self._known_whole()
+
+    async def _known_whole(self) -> None:
+        while not self._loaded.done():
+            await asyncio.shield(self._loaded)
 
     async def missed(self, watch: Watch, since: Since) -> Replay | str:
         """Read what a watcher missed since its cursor, or say why that cannot be told."""

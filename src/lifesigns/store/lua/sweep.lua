@@ -56,7 +56,7 @@ if #names > 0 then
     local x, index = find(recs[agent], inst)
     if not x or x[SESSION] ~= session then
       out[#out + 1] = member -- a lease without its instance: nothing speaks for it
-    elseif gap + x[TTL] > horizon and gap + x[TTL] > ends then
+    elseif gap + x[TTL] > horizon then
       -- The service was away: whoever could not beat meanwhile has one full lease to come back.
       hold_on(agent, x, member, heard_of(x, ends))
     else
