@@ -320,9 +320,6 @@ async def test_a_forgotten_agent_is_dropped(
         assert watcher.changes[-1]["kind"] == "forgotten"
 
 
-# Details and codecs.
-
-
 @pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
 async def test_lite_shows_few_fields_in_both_codecs(
     codec: Codec, hubs: list[RunningHub], http: httpx.AsyncClient
@@ -355,9 +352,6 @@ async def test_counts_name_no_agent_and_follow_every_change(
     for watcher in (counting, red):
         assert not any("agents" in frame for frame in watcher.frames)
         await watcher.close()
-
-
-# Asking.
 
 
 async def test_an_ended_watch_is_silent(hubs: list[RunningHub], http: httpx.AsyncClient) -> None:

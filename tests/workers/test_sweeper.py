@@ -109,8 +109,7 @@ class TestEnd:
             with Elsewhere(fresh_url) as one, Elsewhere(fresh_url) as two:
                 async with here.working():
                     await until_counted(here, {0: 600})
-                    swept = one.swept + two.swept + here.sweeper.swept
-            assert swept == 600
+                    await until(lambda: one.swept + two.swept + here.sweeper.swept == 600)
             told = Counter(
                 tuple(change.kind for change in changes)
                 for changes in (await chronicle(here.link)).values()
@@ -124,7 +123,7 @@ class TestEnd:
         async with station(fresh_url) as here, listening(here, fresh_url) as calls:
             for number in range(5_000):
                 here.open(f"a{number}", ttl_ms=1_000)
-            await here.settle()
+            await until(lambda: sum(calls) == 5_000)
             calls.clear()
             async with here.working():
                 await until_counted(here, {0: 5_000})

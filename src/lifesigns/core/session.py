@@ -155,7 +155,7 @@ class ServerSession:
         """Take one whole frame; ``clock_ms`` is what to add to ``now`` for the store's time."""
         self.heard = now
         self._pinged = None
-        if self.closing is not None:
+        if self.phase is CLOSED:
             return None
         if opcode >= CLOSE:
             return SIGN if self.phase is OPEN else None
@@ -331,6 +331,10 @@ class ServerSession:
         """End the conversation because of an error."""
         self.close(error.close_code, error.code)
 
+    def hush(self) -> None:
+        """The peer has said its last word: whatever else comes is not read."""
+        self.phase = CLOSED
+
     def close(self, code: int, reason: str = "") -> None:
         """End the conversation; what was queued before is still sent."""
         if self.closing is None:
@@ -364,7 +368,7 @@ class ServerSession:
 
     def tick(self, now: float) -> str | None:
         """Look at the clock: ``"ping"`` asks for one, ``"broken"`` gives the peer up."""
-        if self.closing is not None or now < self.deadline():
+        if self.phase is CLOSED or now < self.deadline():
             return None
         if self.phase is GREETING:
             self.fail(HelloTimeout("No hello came in time."))

@@ -8,7 +8,7 @@ of the same instance ends here, one that the store has lost says hello again, as
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lifesigns.core.errors import Conflict, Unavailable
@@ -124,9 +124,21 @@ class Ingest:
             return
         self._renew_and_tell(lease, now, done)
 
-    def leave(self, lease: Lease, why: str, text: str, now: float) -> None:
-        """End a session for good, because the agent said so or its key is gone."""
-        self._end(lease, End(lease, now, "l", why, text, 0))
+    def leave(
+        self,
+        lease: Lease,
+        why: str,
+        text: str,
+        now: float,
+        done: Callable[[], None] | None = None,
+    ) -> None:
+        """End a session for good, because the agent said so or its key is gone.
+
+        ``done`` is called when the store has it, or at once while that is away.
+        """
+        self._end(lease, End(lease, now, "l", why, text, 0, done=done))
+        if done is not None and not self._link.up:
+            self._loop.call_soon(done)
 
     def lose(self, lease: Lease, now: float) -> None:
         """End a session whose socket broke: its instance is suspect until its grace ends."""
@@ -134,8 +146,11 @@ class Ingest:
         self._end(lease, End(lease, now, "m", SUSPECT, "disconnected", grace_ms))
 
     def carry(self, lease: Lease) -> None:
-        """Let go of a session without a word: its lease runs on for another hub to take over."""
-        self._forget(lease)
+        """Let go of a session without a word: its lease runs on for another hub to take over.
+
+        What it said last is still sent, so that the lease is as long as it can be.
+        """
+        self.leases.pop(lease.session, None)
 
     # What the store and other hubs say.
 
@@ -266,7 +281,7 @@ class Ingest:
 
     def _greet_again(self, lease: Lease) -> None:
         """The store has no such lease: say hello again, as old as it is."""
-        if not lease.ended:
+        if not lease.ended and lease.session in self.leases:
             lease.ends_ms = self._clock.at_ms(self._loop.time())
             self._write(lease, lease.beat_at, {}, None, hello=True)
 

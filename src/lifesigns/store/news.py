@@ -97,10 +97,18 @@ class News(Entry):
 class End(Entry):
     """A session ends: it left, or its socket broke."""
 
-    __slots__ = ("_detail", "_verb", "lease")
+    __slots__ = ("_detail", "_done", "_verb", "lease")
 
-    def __init__(self, lease: Lease, at: float, verb: str, *detail: Any) -> None:
+    def __init__(
+        self,
+        lease: Lease,
+        at: float,
+        verb: str,
+        *detail: Any,
+        done: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__(at)
+        self._done = done
         self.lease = lease
         self._verb = verb
         self._detail = detail
@@ -114,9 +122,17 @@ class End(Entry):
 
     def landed(self, answer: Answer) -> None:
         """Whatever the answer, the session is over."""
+        self._tell()
 
     def failed(self, error: LifesignsError) -> None:
         """Its lease runs out by itself."""
+        self._tell()
 
     def adrift(self) -> bool:
+        self._tell()
         return True
+
+    def _tell(self) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done()

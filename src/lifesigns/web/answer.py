@@ -2,13 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lifesigns.core.codec import Codec
-from lifesigns.core.session import ServerSession
+from lifesigns.core.errors import Internal, LifesignsError, RateLimited
+from lifesigns.core.presence import checked
+from lifesigns.core.session import CheckAsked, ServerSession
+from lifesigns.store.store import Store
+
+log = logging.getLogger(__name__)
+
+WAITING = 100  # checks of one peer; a burst of messages is as long
 
 ROOM_BYTES = 512  # for what stands around the entries of a frame
+
+
+class Checks:
+    """The checks of one peer, answered one after the other, and only while it reads."""
+
+    def __init__(
+        self,
+        store: Store,
+        project: str,
+        session: ServerSession,
+        write: Callable[[], None],
+        frame_bytes: int,
+    ) -> None:
+        self._store = store
+        self._project = project
+        self._session = session
+        self._write = write
+        self._frame_bytes = frame_bytes
+        self._asked: deque[CheckAsked] = deque()
+        self._reads = asyncio.Event()
+        self._reads.set()
+        self._closed = False
+
+    def ask(self, asked: CheckAsked) -> bool:
+        """Take a check; answer whether ``run`` is to be started."""
+        if len(self._asked) >= WAITING:
+            raise RateLimited(f"At most {WAITING} checks may wait for their answers.")
+        self._asked.append(asked)
+        return len(self._asked) == 1
+
+    def pause(self) -> None:
+        """The peer does not read."""
+        self._reads.clear()
+
+    def resume(self) -> None:
+        """It reads again."""
+        self._reads.set()
+
+    def close(self) -> None:
+        """It is gone."""
+        self._closed = True
+        self._reads.set()
+
+    async def run(self) -> None:
+        """Answer all that wait."""
+        while self._asked:
+            await self._reads.wait()
+            if self._closed:
+                return
+            await self._answer(self._asked[0])
+            self._asked.popleft()
+
+    async def _answer(self, asked: CheckAsked) -> None:
+        session = self._session
+        try:
+            found = await self._store.check(self._project, asked.agents, asked.within_ms)
+            entries = {check.id: checked(check, asked.detail) for check in found}
+            send_checked(session, asked.ref, entries, self._frame_bytes)
+        except LifesignsError as error:
+            session.send_error(error, asked.ref)
+        except Exception:
+            log.exception("a check failed")
+            session.send_error(Internal(), asked.ref)
+        self._write()
 
 
 def reply_to(name: str, ref: str | int | None, **fields: Any) -> dict[str, Any]:

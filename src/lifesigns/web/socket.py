@@ -26,7 +26,7 @@ from lifesigns.core.errors import (
 )
 from lifesigns.core.instant import to_text
 from lifesigns.core.model import Words
-from lifesigns.core.presence import checked, merge
+from lifesigns.core.presence import merge
 from lifesigns.core.session import (
     NORMAL,
     SIGN,
@@ -43,7 +43,7 @@ from lifesigns.core.session import (
 from lifesigns.hub.packet import Packet
 from lifesigns.store.entry import Receipt
 from lifesigns.store.lease import Lease
-from lifesigns.web.answer import reply_to, send_checked
+from lifesigns.web.answer import Checks, reply_to
 from lifesigns.web.door import Asked, identify, open_door
 from lifesigns.web.framing import BINARY, PING, TEXT, Framing, frame
 from lifesigns.web.lobby import Lobby
@@ -64,6 +64,7 @@ class HubProtocol(asyncio.Protocol):
     """One connection."""
 
     __slots__ = (
+        "_checks",
         "_framing",
         "_lease",
         "_lobby",
@@ -92,7 +93,8 @@ class HubProtocol(asyncio.Protocol):
         self._lease: Lease | None = None
         self._sent_close: float | None = None
         self._paused = False  # the peer does not read what was written
-        self._spectator: Spectator | None = None  # most watch nothing
+        self._spectator: Spectator | None = None  # most watch nothing,
+        self._checks: Checks | None = None  # and ask nothing
         self.grant: Grant | None = None
         self.slot = 0
 
@@ -146,15 +148,22 @@ class HubProtocol(asyncio.Protocol):
         if self._spectator is not None:
             self._spectator.close()
             self._spectator = None
+        if self._checks is not None:
+            self._checks.close()
+            self._checks = None
 
     def pause_writing(self) -> None:
         """The peer does not read: watches wait, answers pile up to a bound (see ``_write``)."""
         self._paused = True
+        if self._checks is not None:
+            self._checks.pause()
 
     def resume_writing(self) -> None:
         self._paused = False
         if not self._transport.is_closing():
             self._transport.resume_reading()
+            if self._checks is not None:
+                self._checks.resume()
             if self._spectator is not None:
                 self._spectator.pump()
 
@@ -186,8 +195,9 @@ class HubProtocol(asyncio.Protocol):
             self._transport.close()
             return
         self._lobby.draining = True
-        # Spread over a second: not all of them should be back in the same moment.
-        reconnect_in_ms = secrets.randbelow(1000)
+        # Spread over a second, as far as its lease allows: not all should be back at once.
+        ttl_ms = 3000 if self._lease is None else self._lease.ttl_ms
+        reconnect_in_ms = secrets.randbelow(min(1000, max(1, ttl_ms // 3)))
         session.send({"type": "goaway", "reconnect_in_ms": reconnect_in_ms, "why": "shutdown"})
         session.close(GOING_AWAY, "goaway")
         self._write()
@@ -282,7 +292,7 @@ class HubProtocol(asyncio.Protocol):
                 self._bye(event, session, now)
             elif isinstance(event, CheckAsked):
                 self._renew(now)
-                self._lobby.spawn(self._check(event, session))
+                self._check(event, session)
             elif isinstance(event, WatchAsked):
                 self._renew(now)
                 self._lobby.spawn(self._watch(event, session))
@@ -396,24 +406,26 @@ class HubProtocol(asyncio.Protocol):
 
     def _bye(self, bye: Bye, session: ServerSession, now: float) -> None:
         lease, self._lease = self._lease, None
-        if lease is not None:
-            self._lobby.ingest.leave(lease, "left", bye.reason, now)
-        session.close(NORMAL, "bye")
+        if lease is None:
+            session.close(NORMAL, "bye")
+            return
+        session.hush()  # the close says that everybody can see it
+        done = partial(self._parted, session)
+        self._lobby.ingest.leave(lease, "left", bye.reason, now, done)
 
-    async def _check(self, asked: CheckAsked, session: ServerSession) -> None:
-        grant = self.grant
-        assert grant is not None, "nothing is read before the key is known"
-        try:
-            grant.allow_watch()
-            found = await self._lobby.store.check(grant.project, asked.agents, asked.within_ms)
-            entries = {check.id: checked(check, asked.detail) for check in found}
-            send_checked(session, asked.ref, entries, self._lobby.limits.outgoing_frame_bytes)
-        except LifesignsError as error:
-            session.send_error(error, asked.ref)
-        except Exception:
-            log.exception("a check failed")
-            session.send_error(Internal(), asked.ref)
+    def _parted(self, session: ServerSession) -> None:
+        session.close(NORMAL, "bye")
         self._write()
+
+    def _check(self, asked: CheckAsked, session: ServerSession) -> None:
+        assert self.grant is not None, "nothing is read before the key is known"
+        self.grant.allow_watch()
+        lobby = self._lobby
+        if self._checks is None:
+            room = lobby.limits.outgoing_frame_bytes
+            self._checks = Checks(lobby.store, self.grant.project, session, self._write, room)
+        if self._checks.ask(asked):
+            lobby.spawn(self._checks.run())
 
     async def _watch(self, asked: WatchAsked, session: ServerSession) -> None:
         assert self.grant is not None, "nothing is read before the key is known"
