@@ -111,13 +111,13 @@ class TestEnd:
                     await until_counted(here, {0: 600})
                     await until(lambda: one.swept + two.swept + here.sweeper.swept == 600)
             told = Counter(
-                tuple(change.kind for change in changes)
+                tuple(change.kind for change in changes if change.kind != "stalled")
                 for changes in (await chronicle(here.link)).values()
             )
-            assert told == {
-                ("online", "offline"): 400,
-                ("online", "updated", "stalled", "offline"): 200,
-            }
+            assert told == {("online", "offline"): 400, ("online", "updated", "offline"): 200}
+            # A machine that is late for both finds an agent gone that it never saw stall.
+            for changes in (await chronicle(here.link)).values():
+                assert sum(change.kind == "stalled" for change in changes) <= 1
 
     async def test_five_thousand_that_end_at_once_end_in_small_calls(self, fresh_url: str) -> None:
         async with station(fresh_url) as here, listening(here, fresh_url) as calls:
@@ -127,7 +127,7 @@ class TestEnd:
             calls.clear()
             async with here.working():
                 await until_counted(here, {0: 5_000})
-            assert here.sweeper.swept == 5_000
+            await until(lambda: here.sweeper.swept == 5_000)
             told = Counter(
                 tuple(change.kind for change in changes)
                 for changes in (await chronicle(here.link)).values()
