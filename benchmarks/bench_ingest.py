@@ -51,6 +51,8 @@ def measure(target: HubProcess, args: argparse.Namespace) -> dict[str, Any]:
         time.sleep(2)  # until the last buffers are given back
         sockets = sum(each["connected"] for each in connected)
         held = memory_bytes(target.pid) - memory
+        with_history = store.info("memory")["used_memory"] - stored
+        forget_history(store)
         records = store.info("memory")["used_memory"] - stored
         beat = {"do": "beat", "every_s": args.every, "seconds": args.seconds}
         store_began = cpu_s(store_pid)
@@ -80,9 +82,20 @@ def measure(target: HubProcess, args: argparse.Namespace) -> dict[str, Any]:
         "kb_per_agent": round(held / sockets / 1024, 2),
         "kb_per_agent_after": round(later / sockets / 1024, 2),
         "store_bytes_per_agent": round(records / sockets),
+        "store_bytes_with_history": round(with_history / sockets),
         "news_to_get_ms": latency,
         "generator_cpu_percent": round(100 * plain["cpu_s"] / plain["seconds"], 1),
     }
+
+
+def forget_history(store: redis.Redis) -> None:
+    """Drop the log and what is kept of each agent's past: one change each, so far."""
+    pipe = store.pipeline(transaction=False)
+    for key in store.scan_iter("ls:*:log:*"):
+        pipe.xtrim(key, maxlen=0, approximate=False)
+    for key in store.scan_iter("ls:*:past:*", count=1000):
+        pipe.delete(key)
+    pipe.execute()
 
 
 def order(target: HubProcess, args: argparse.Namespace, number: int) -> dict[str, Any]:

@@ -133,13 +133,12 @@ class TestRenewals:
     async def test_a_renewal_that_waits_takes_the_latest_beat(self, fresh_url: str) -> None:
         async with station(fresh_url, fold_s=3_600) as here:
             agent = await here.opened("a", ttl_ms=86_400_000)
+            opened_ms = (await here.read("a")).last_heartbeat_ms
             agent.renew()
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.6)
             agent.renew()
-            latest_ms = here.clock.at_ms(agent.lease.beat_at)
             await here.settle()
-            presence = await here.read("a")
-            assert abs(presence.last_heartbeat_ms - latest_ms) < 150
+            assert (await here.read("a")).last_heartbeat_ms > opened_ms + 300
 
     async def test_each_ttl_has_a_call_of_its_own(self, fresh_url: str) -> None:
         async with station(fresh_url) as here:

@@ -321,13 +321,13 @@ class TestAway:
             await until(lambda: not here.link.up)
             outcomes = agent.say(task="t")
             heard_ms = here.clock.at_ms(agent.lease.beat_at)
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.6)
             assert outcomes == []
             server.start()
             await here.settle()
             presence = await here.read("a")
             assert presence.words.task == "t"
-            assert abs(presence.last_heartbeat_ms - heard_ms) < 200
+            assert abs(presence.last_heartbeat_ms - heard_ms) < 400
             await taken(outcomes)
 
     async def test_one_that_came_and_went_meanwhile_was_never_there(

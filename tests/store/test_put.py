@@ -297,8 +297,8 @@ async def test_an_http_beat_is_as_old_as_its_arrival(fresh_url: str) -> None:
     async with station(fresh_url) as here:
         arrived = asyncio.get_running_loop().time()
         arrived_ms = here.clock.at_ms(arrived)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.6)
         beat = HttpBeat("a", None, 5_000, {})
         presence = await here.store.put(DEFAULT_PROJECT, beat, arrived)
-        assert abs(presence.last_heartbeat_ms - arrived_ms) < 150
+        assert abs(presence.last_heartbeat_ms - arrived_ms) < 400
         assert presence.expires_at_ms == presence.last_heartbeat_ms + 5_000

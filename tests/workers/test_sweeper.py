@@ -97,7 +97,7 @@ class TestEnd:
                 await here.opened("a", ttl_ms=300)
                 await here.ticker.leave()  # its watermark would hold the other back
                 await until_told(here, "a", "offline")
-                assert there.swept == 1
+                await until(lambda: there.swept == 1)
 
     async def test_several_sweepers_make_one_change_of_each_end(self, fresh_url: str) -> None:
         async with station(fresh_url) as here:
