@@ -180,7 +180,7 @@ class TestWatermark:
                 await here.ticker.tick()
                 if here.ticker.safe_ms > last.watermark_ms:
                     break
-                assert here.ticker.safe_ms == last.watermark_ms
+                assert here.ticker.safe_ms <= last.watermark_ms
                 await asyncio.sleep(0.02)
             assert await store_ms(here) >= last.lease_ms
 
