@@ -105,9 +105,10 @@ class Hub:
         )
         self.store = Store(self.link, self.clock, self.ingest, self.registry, terms)
         self.feed = Feed(self.link, self.inbox, self.store.reader)
+        limits = _limits(config)
         self.fanout = Fanout(
             lambda project: Source(self.feed, self.store.lanes(project)),
-            frame_bytes=_limits(config).outgoing_frame_bytes,
+            frame_bytes=limits.outgoing_frame_bytes,
         )
         self.ticker = Ticker(
             self.link,
@@ -126,7 +127,6 @@ class Hub:
             if config.auth
             else OpenGate(self.registry, good_s=config.key_memory_s)
         )
-        limits = _limits(config)
         rules = Rules(config.origins, loopback_only=not config.auth)
         self.lobby = Lobby(
             gate=self.gate,

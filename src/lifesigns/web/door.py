@@ -61,12 +61,12 @@ def open_door(data: bytes, rules: Rules, *, scheme: str, full: bool) -> tuple[by
         why = server.handshake_exc or "it has a body"
         return server.reject(HTTPStatus.BAD_REQUEST, f"No upgrade: {why}.\n").serialize(), None
     request = events[0]
-    response = _judge(server, request, rules, scheme, full) or server.accept(request)
+    headers = _plain(request.headers)
+    response = _judge(server, request, headers, rules, scheme, full) or server.accept(request)
     server.send_response(response)
     written = b"".join(server.data_to_send())
     if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
         return written, None
-    headers = _plain(request.headers)
     url = urlsplit(request.path)
     tickets = parse_qs(url.query).get("ticket")
     return written, Asked(
@@ -85,7 +85,12 @@ async def identify(gate: Gate, asked: Asked) -> Grant:
 
 
 def _judge(
-    server: ServerProtocol, request: Request, rules: Rules, scheme: str, full: bool
+    server: ServerProtocol,
+    request: Request,
+    headers: Mapping[str, str],
+    rules: Rules,
+    scheme: str,
+    full: bool,
 ) -> Response | None:
     try:
         path = urlsplit(request.path).path
@@ -95,7 +100,6 @@ def _judge(
         return server.reject(HTTPStatus.NOT_FOUND, f"WebSockets are at {PATH}.\n")
     if request.method != "GET":
         return server.reject(HTTPStatus.BAD_REQUEST, "No upgrade: it is asked for with GET.\n")
-    headers = _plain(request.headers)
     try:
         check_source(
             headers.get("origin"),
