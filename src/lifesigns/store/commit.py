@@ -59,7 +59,7 @@ class Commit:
         self._flush_timer: asyncio.Handle | None = None
         self._flying = 0  # calls without an answer
         self._returned: dict[Lane, int] = {}  # acts that came back to the head of their lane
-        self._flushed_at = 0.0
+        self._flushed_at = -NEVER
         self._floor_folded = NEVER
         self._floor_waiting = NEVER
         self._floor_flying = NEVER
