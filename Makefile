@@ -31,16 +31,17 @@ help: ## print the targets
 run: $(STAMP) ## start a hub with its own Valkey (ARGS go to `lifesigns serve`)
 	@exec $(BIN)/lifesigns serve $(ARGS)
 
+# Most tests wait for a server rather than for the processor: four at a time share even two cores.
 .PHONY: test
 test: $(STAMP) ## run the tests (ARGS go to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 4 $(ARGS)
 
 .PHONY: test-redis
 test-redis: $(STAMP) ## run the tests against the redis-server of this machine (ARGS go to pytest)
 	@server=$$(command -v redis-server) \
 	    || { echo 'test-redis: there is no redis-server on this machine' >&2; exit 1; }; \
 	$$server --version; \
-	LIFESIGNS_TEST_SERVER=$$server $(BIN)/python -m pytest $(ARGS)
+	LIFESIGNS_TEST_SERVER=$$server $(BIN)/python -m pytest --numprocesses 4 $(ARGS)
 
 # Without the fixtures of the suite: the look at the sources needs none of them.
 .PHONY: check

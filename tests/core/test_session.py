@@ -13,6 +13,16 @@ from lifesigns.core.errors import Forbidden, Revoked, Superseded
 from lifesigns.core.filter import Filter
 from lifesigns.core.instant import to_text
 from lifesigns.core.model import Limits
+from lifesigns.core.request import (
+    SIGN,
+    Beat,
+    Bye,
+    CheckAsked,
+    Hello,
+    PingAsked,
+    UnwatchAsked,
+    WatchAsked,
+)
 from lifesigns.core.session import (
     BINARY,
     CLOSED,
@@ -21,15 +31,7 @@ from lifesigns.core.session import (
     OPEN,
     PING,
     PLAIN_BEATS,
-    SIGN,
     TEXT,
-    Beat,
-    Bye,
-    CheckAsked,
-    Hello,
-    PingAsked,
-    UnwatchAsked,
-    WatchAsked,
     reconnects,
 )
 from tests.core.fleet import NOW
@@ -99,7 +101,7 @@ class TestGreeting:
         assert first.refusal() == {"code": "hello_first", "ref": 9}
         assert first.session.closing == PROTOCOL_ERROR
 
-    @pytest.mark.parametrize("payload", PLAIN_BEATS[False])
+    @pytest.mark.parametrize("payload", sorted(PLAIN_BEATS[False]))
     def test_even_a_plain_beat_is_no_hello(self, payload: bytes) -> None:
         first = Talk()
         assert first.send(payload) is None
@@ -322,7 +324,7 @@ class TestPlainBeats:
             (MSGPACK, b"\x81\xd9\x04type\xa4beat"),
             (MSGPACK, b"\xde\x00\x01\xa4type\xa4beat"),
         ],
-        ids=repr,
+        ids=["space", "escape", "str 8", "map 16"],
     )
     def test_they_leave_the_session_as_any_other_spelling_does(
         self, codec: Codec, spelled_otherwise: bytes
