@@ -8,7 +8,8 @@ import pytest
 
 from lifesigns.core.codec import JSON, MSGPACK, Codec
 from lifesigns.core.model import Limits
-from lifesigns.core.session import BINARY, TEXT, Event, Hello, ServerSession
+from lifesigns.core.request import Event, Hello
+from lifesigns.core.session import BINARY, TEXT, ServerSession
 
 BOTH = pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
 

@@ -9,19 +9,13 @@ import pytest
 from lifesigns.core.codec import JSON, Codec
 from lifesigns.core.errors import BadJson
 from lifesigns.core.model import Limits
+from lifesigns.core.request import SIGN, Beat, Bye, CheckAsked, Event, Hello, PingAsked
 from lifesigns.core.session import (
     BINARY,
     NORMAL,
     PONG,
-    SIGN,
     TEXT,
-    Beat,
-    Bye,
-    CheckAsked,
     ClientSession,
-    Event,
-    Hello,
-    PingAsked,
     Received,
     ServerSession,
 )

@@ -13,19 +13,8 @@ from lifesigns.core.codec import JSON, MSGPACK, Codec
 from lifesigns.core.errors import Unavailable
 from lifesigns.core.field import DESCRIBING
 from lifesigns.core.model import Limits
-from lifesigns.core.session import (
-    BINARY,
-    CLOSE,
-    NORMAL,
-    OPEN,
-    PING,
-    PLAIN_BEATS,
-    PONG,
-    SIGN,
-    TEXT,
-    Bye,
-    Hello,
-)
+from lifesigns.core.request import SIGN, Bye, Hello
+from lifesigns.core.session import BINARY, CLOSE, NORMAL, OPEN, PING, PLAIN_BEATS, PONG, TEXT
 from tests.core.talk import BOTH, T0, Talk, talk
 
 PROTOCOL_ERROR = (4000, "protocol_error")

@@ -8,16 +8,8 @@ import pytest
 
 from lifesigns.core.codec import MSGPACK, Codec
 from lifesigns.core.model import Limits
-from lifesigns.core.session import (
-    BINARY,
-    CLOSE,
-    PING,
-    PONG,
-    SIGN,
-    TEXT,
-    Beat,
-    CheckAsked,
-)
+from lifesigns.core.request import SIGN, Beat, CheckAsked
+from lifesigns.core.session import BINARY, CLOSE, PING, PONG, TEXT
 from tests.core.talk import BOTH, T0, Talk, talk
 
 

@@ -112,6 +112,24 @@ def number_of(
     return value
 
 
+def whole_of(message: Mapping[str, Any], name: str, low: int, high: int, default: int) -> int:
+    """Take a whole number in a range."""
+    value = message.get(name)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise BadValue(f"{name} is an integer from {low} to {high}.", field=name)
+    return value
+
+
+def flag_of(message: Mapping[str, Any], name: str) -> bool:
+    """Take true or false; false when there is none."""
+    value = message.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise BadValue(f"{name} is true or false.", field=name)
+    return bool(value)
+
+
 def text_of(message: Mapping[str, Any], name: str) -> str:
     """Take a text that must be there."""
     return _text(message.get(name), name)

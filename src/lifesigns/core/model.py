@@ -49,6 +49,7 @@ class Limits:
     slots: int = 1_000
     check_agents: int = 1_000
     watches: int = 100  # on one connection
+    claims: int = 100  # on one connection
     message_bytes: int = 65_536
     check_message_bytes: int = 262_144
     messages_per_s: float = 50.0

@@ -18,17 +18,15 @@ from lifesigns.core.errors import (
     AlreadyGreeted,
     BadJson,
     BadUtf8,
-    BadValue,
     HelloFirst,
     HelloTimeout,
     LifesignsError,
     ProtocolViolation,
     RateLimited,
     TooLarge,
-    UnknownType,
 )
-from lifesigns.core.filter import Filter, filter_of
 from lifesigns.core.model import Limits
+from lifesigns.core.request import SIGN, Event, read
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
@@ -48,65 +46,6 @@ PLAIN_BEATS: Final = {
     True: frozenset({b"\x81\xa4type\xa4beat"}),
 }
 NO_BEATS: Final[frozenset[bytes]] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    ref: str | int | None
-    agent: str | None
-    instance: str | None
-    ttl_ms: int
-    said: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    ref: str | int | None
-    ttl_ms: int | None
-    said: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Bye:
-    ref: str | int | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class CheckAsked:
-    ref: str | int | None
-    agents: list[str]
-    within_ms: float | None
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class WatchAsked:
-    ref: str | int
-    wanted: Filter
-    since: str | None
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class UnwatchAsked:
-    ref: str | int | None
-    watch: str
-
-
-@dataclass(frozen=True, slots=True)
-class PingAsked:
-    ref: str | int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """The peer lives; it says nothing else."""
-
-
-SIGN: Final = Sign()
-
-Event = Hello | Beat | Bye | CheckAsked | WatchAsked | UnwatchAsked | PingAsked | Sign
 
 
 def reconnects(close_code: int) -> bool:
@@ -198,57 +137,9 @@ class ServerSession:
         if self.phase is GREETING:
             if name != "hello":
                 raise HelloFirst("The first message is a hello.")
-            return self._read_hello(message, ref, now_ms)
-        if name == "beat":
-            limits = self._limits
-            return Beat(
-                ref, field.ttl_ms(message, limits), field.describing(message, limits, now_ms)
-            )
-        if name == "ping":
-            return PingAsked(ref)
-        if name == "check":
-            return self._read_check(message, ref)
-        if name == "watch":
-            return self._read_watch(message, ref)
-        if name == "unwatch":
-            return UnwatchAsked(ref, field.text_of(message, "watch"))
-        if name == "bye":
-            return Bye(ref, field.reason_of(message, self._limits))
-        if name == "hello":
+        elif name == "hello":
             raise AlreadyGreeted("This socket has said hello before.")
-        if not isinstance(name, str):
-            raise BadValue("A message has a type, which is a text.", field="type")
-        raise UnknownType(f"No message is of the type {name[:64]!r}.", field="type")
-
-    def _read_hello(self, message: dict[str, Any], ref: str | int | None, now_ms: int) -> Hello:
-        limits = self._limits
-        ttl_ms = field.ttl_ms(message, limits) or round(limits.default_ttl_s * 1000)
-        return Hello(
-            ref=ref,
-            agent=field.agent_of(message),
-            instance=field.instance_of(message),
-            ttl_ms=ttl_ms,
-            said=field.describing(message, limits, now_ms),
-        )
-
-    def _read_check(self, message: dict[str, Any], ref: str | int | None) -> CheckAsked:
-        return CheckAsked(
-            ref=ref,
-            agents=field.agents_of(message, self._limits),
-            within_ms=field.number_of(message, "within", 0, 1e12),
-            detail=field.choice_of(message, "detail", ("full", "lite")),
-        )
-
-    def _read_watch(self, message: dict[str, Any], ref: str | int | None) -> WatchAsked:
-        if ref is None:
-            raise BadValue("A watch needs a ref.", field="ref")
-        since = message.get("since")
-        return WatchAsked(
-            ref=ref,
-            wanted=filter_of(message),
-            since=None if since is None else field.text_of(message, "since"),
-            detail=field.choice_of(message, "detail", ("full", "lite", "counts")),
-        )
+        return read(message, ref, self._limits, now_ms)
 
     def _within_rate(self, now: float) -> bool:
         limits = self._limits

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from lifesigns.core.codec import Codec
 from lifesigns.core.errors import Internal, LifesignsError, RateLimited
-from lifesigns.core.presence import checked
-from lifesigns.core.session import CheckAsked, ServerSession
-from lifesigns.store.store import Store
+from lifesigns.core.evidence import checked
+from lifesigns.core.request import CheckAsked
+from lifesigns.core.session import ServerSession
+from lifesigns.store.probe import Probe
 
 log = logging.getLogger(__name__)
 
@@ -26,28 +27,32 @@ class Checks:
 
     def __init__(
         self,
-        store: Store,
+        probe: Probe,
         project: str,
         session: ServerSession,
         write: Callable[[], None],
         frame_bytes: int,
     ) -> None:
-        self._store = store
+        self._probe = probe
         self._project = project
         self._session = session
         self._write = write
         self._frame_bytes = frame_bytes
         self._asked: deque[CheckAsked] = deque()
+        self._probing = 0
         self._reads = asyncio.Event()
         self._reads.set()
         self._closed = False
 
-    def ask(self, asked: CheckAsked) -> bool:
-        """Take a check; answer whether ``run`` is to be started."""
-        if len(self._asked) >= WAITING:
+    def ask(self, asked: CheckAsked) -> Coroutine[Any, Any, None] | None:
+        """Take a check; answer what is to be run for it. One that probes holds up no other."""
+        if len(self._asked) + self._probing >= WAITING:
             raise RateLimited(f"At most {WAITING} checks may wait for their answers.")
+        if asked.probe:
+            self._probing += 1
+            return self._run_probe(asked)
         self._asked.append(asked)
-        return len(self._asked) == 1
+        return self._run() if len(self._asked) == 1 else None
 
     def pause(self) -> None:
         """The peer does not read."""
@@ -62,19 +67,24 @@ class Checks:
         self._closed = True
         self._reads.set()
 
-    async def run(self) -> None:
-        """Answer all that wait."""
-        while self._asked:
-            await self._reads.wait()
-            if self._closed:
-                return
+    async def _run(self) -> None:
+        while self._asked and not self._closed:
             await self._answer(self._asked[0])
             self._asked.popleft()
 
+    async def _run_probe(self, asked: CheckAsked) -> None:
+        try:
+            await self._answer(asked)
+        finally:
+            self._probing -= 1
+
     async def _answer(self, asked: CheckAsked) -> None:
+        await self._reads.wait()
+        if self._closed:
+            return
         session = self._session
         try:
-            found = await self._store.check(self._project, asked.agents, asked.within_ms)
+            found = await self._probe.check(self._project, asked)
             entries = {check.id: checked(check, asked.detail) for check in found}
             send_checked(session, asked.ref, entries, self._frame_bytes)
         except LifesignsError as error:

@@ -27,8 +27,7 @@ from lifesigns.core.errors import (
 from lifesigns.core.instant import to_text
 from lifesigns.core.model import Words
 from lifesigns.core.presence import merge
-from lifesigns.core.session import (
-    NORMAL,
+from lifesigns.core.request import (
     SIGN,
     Beat,
     Bye,
@@ -36,10 +35,10 @@ from lifesigns.core.session import (
     Event,
     Hello,
     PingAsked,
-    ServerSession,
     UnwatchAsked,
     WatchAsked,
 )
+from lifesigns.core.session import NORMAL, ServerSession
 from lifesigns.hub.packet import Packet
 from lifesigns.store.entry import Receipt
 from lifesigns.store.lease import Lease
@@ -188,19 +187,22 @@ class HubProtocol(asyncio.Protocol):
 
     # What uvicorn and the hub say.
 
+    def forewarn(self, reconnect_in_ms: int) -> None:
+        if self._session is not None:
+            if self._lease is not None:  # its lease has to last until then
+                reconnect_in_ms = min(reconnect_in_ms, self._lease.ttl_ms // 3)
+            self._session.send(
+                {"type": "goaway", "reconnect_in_ms": reconnect_in_ms, "why": "drain"}
+            )
+            self._write()
+
+    def send_away(self) -> None:
+        if self._session is not None:
+            self._session.close(GOING_AWAY, "goaway")
+            self._write()
+
     def shutdown(self) -> None:
-        """The hub goes: say so, and where the lease is."""
-        session = self._session
-        if session is None:
-            self._transport.close()
-            return
-        self._lobby.draining = True
-        # Spread over a second, as far as its lease allows: not all should be back at once.
-        ttl_ms = 3000 if self._lease is None else self._lease.ttl_ms
-        reconnect_in_ms = secrets.randbelow(min(1000, max(1, ttl_ms // 3)))
-        session.send({"type": "goaway", "reconnect_in_ms": reconnect_in_ms, "why": "shutdown"})
-        session.close(GOING_AWAY, "goaway")
-        self._write()
+        self._transport.abort()
 
     def fenced(self) -> None:
         """A newer session has the instance."""
@@ -213,6 +215,11 @@ class HubProtocol(asyncio.Protocol):
         if self._session is not None:
             self._session.close(NORMAL, "removed")
             self._write()
+
+    def ping(self) -> None:
+        """Somebody asks for a sign of life; the session's own deadlines are not touched by it."""
+        if self.ready:
+            self._transport.write(_PING)
 
     def revoked(self) -> None:
         """The key is not good any more."""
@@ -423,9 +430,9 @@ class HubProtocol(asyncio.Protocol):
         lobby = self._lobby
         if self._checks is None:
             room = lobby.limits.outgoing_frame_bytes
-            self._checks = Checks(lobby.store, self.grant.project, session, self._write, room)
-        if self._checks.ask(asked):
-            lobby.spawn(self._checks.run())
+            self._checks = Checks(lobby.probe, self.grant.project, session, self._write, room)
+        if (work := self._checks.ask(asked)) is not None:
+            lobby.spawn(work)
 
     async def _watch(self, asked: WatchAsked, session: ServerSession) -> None:
         assert self.grant is not None, "nothing is read before the key is known"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from lifesigns.core.codec import Codec
 from lifesigns.core.errors import BadRequest
-from lifesigns.core.session import WatchAsked
+from lifesigns.core.request import WatchAsked
 from lifesigns.hub.fanout import Fanout
-from lifesigns.hub.watch import Sink, Watch
+from lifesigns.hub.packet import Sink
+from lifesigns.hub.watch import Watch
 
 
 class Spectator:

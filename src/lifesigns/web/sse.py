@@ -14,8 +14,9 @@ from starlette.types import Receive, Scope, Send
 from lifesigns.core.access import Grant
 from lifesigns.core.codec import JSON
 from lifesigns.core.errors import BadRequest, BadValue, Unavailable
-from lifesigns.core.session import WatchAsked
-from lifesigns.hub.packet import Packet
+from lifesigns.core.filter import check_named
+from lifesigns.core.request import WATCH_DETAILS, WatchAsked
+from lifesigns.hub.packet import Packet, message
 from lifesigns.web.auth import PROJECT, token_of
 from lifesigns.web.http import Desk, grant_of, handler
 from lifesigns.web.origin import check_source
@@ -50,6 +51,12 @@ class Stream:
         self._waiting.append(event)
         self._size += len(event)
         self._filled.set()
+
+    def forewarn(self, reconnect_in_ms: int) -> None:
+        self.deliver(message(JSON, "goaway", reconnect_in_ms=reconnect_in_ms, why="drain"))
+
+    def send_away(self) -> None:
+        self.end()
 
     def end(self) -> None:
         """Say no more; its reader comes back by itself, if its key is still good."""
@@ -115,7 +122,9 @@ async def events(desk: Desk, request: Request) -> Response:
     )
     grant = await _grant_of(desk, request)
     grant.allow_watch()
-    wanted, query = filter_of_query(request, ("since", "ticket"), alive="any")
+    wanted, query = filter_of_query(
+        request, ("since", "ticket"), alive="any", details=WATCH_DETAILS
+    )
     if request.method == "HEAD":  # who asks so waits for an end
         return Response(headers=HEADERS, media_type=EVENT_STREAM)
     if desk.lobby.full:
@@ -123,11 +132,16 @@ async def events(desk: Desk, request: Request) -> Response:
     stream = Stream()
     spectator = Spectator(desk.lobby.fanout, grant.project, JSON, stream, most=1)
     since = headers.get("last-event-id") or query.get("since")
+    detail = query.get("detail", "full")
     try:
-        await spectator.begin(WatchAsked(1, wanted, since, query.get("detail", "full")))
-    except BadValue as bad:  # in a query it is a bad query
-        raise BadRequest(bad.message, field=bad.field) from bad
+        if detail == "beats":
+            check_named(wanted)
+        await spectator.begin(WatchAsked(1, wanted, since, detail))
+    except BadValue as bad:  # in a query it is a bad query, and its filter stands open
+        raise BadRequest(bad.message, field=(bad.field or "").removeprefix("filter.")) from bad
     desk.lobby.streams[stream] = grant.key_id
+    if desk.lobby.draining:  # since a moment ago: it is none of those that are sent away
+        stream.end()
     return Told(desk, grant, stream, spectator)
 
 
@@ -145,7 +159,7 @@ async def _grant_of(desk: Desk, request: Request) -> Grant:
 async def _told(
     desk: Desk, grant: Grant, stream: Stream, spectator: Spectator
 ) -> AsyncIterator[bytes]:
-    while not stream.ended and not desk.lobby.draining and not desk.gate.ended(grant):
+    while not stream.ended and not desk.gate.ended(grant):
         yield await stream.take()
         spectator.pump()
 
