@@ -198,3 +198,5 @@ def test_readme_says_of_every_promise_which_test_holds_it() -> None:
     for promise, proof in promises:
         files = re.findall(r"\]\((tests/[\w/.]+)\)", proof)
         assert files, f"{promise} is held by nothing"
+        for name in re.findall(r"::(\w+)", proof):
+            assert f"def {name}(" in (ROOT / files[0]).read_text(), f"{files[0]} has no {name}"
