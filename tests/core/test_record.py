@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from lifesigns.core.model import Words
+from lifesigns.core.model import Override, Words
 from lifesigns.core.presence import BUSY, OFFLINE, STALLED, SUSPECT
 from lifesigns.core.record import pack_words, unpack_record, unpack_words
 
@@ -53,6 +53,7 @@ def inst(name: str = "w1", session: str = "00aaaa", **given: Any) -> list[Any]:
         "progressed": 2_000,
         "worded": 3_000,
         "blob": pack_words(SAID),
+        "slots": SAID.slots,
     }
     return list((fields | given).values())
 
@@ -71,6 +72,9 @@ def rec(*instances: list[Any], last: Any = False, **given: Any) -> bytes:
         "last": last,
         "fences": [["", NOW]],
         "instances": list(instances),
+        "claims": [],
+        "override": False,
+        "freed": 0,
     }
     return packed(list((fields | given).values()))
 
@@ -121,6 +125,17 @@ class TestRecord:
         assert (only.said_ms, only.progressed_ms) == (START + 1_000, START + 2_000)
         assert only.worded_ms == START + 3_000
         assert only.words == SAID._replace(capabilities=["search", "rank"])
+
+    def test_claims_and_an_operators_word_find_their_place(self) -> None:
+        plain = unpack_record(rec(inst()))
+        assert (plain.claims, plain.override, plain.freed_ms) == ((), None, 0)
+        override = [6, "new disk, ü", NOW]
+        record = unpack_record(rec(inst(), claims=[["k1", "wörk"]], override=override, freed=NOW))
+        assert record.claims == (("k1", "wörk"),)
+        assert record.override == Override(6, "new disk, ü", NOW)
+        assert record.freed_ms == NOW
+        endless = unpack_record(rec(inst(), override=[3, "", 0])).override
+        assert endless == Override(3, "", None)
 
     def test_an_instance_heard_at_its_very_start_was_heard(self) -> None:
         (only,) = unpack_record(rec(inst(heard=0))).instances

@@ -83,7 +83,8 @@ class Board:
 
     def read(self, agent: str) -> Record:
         """Read an agent that is there, with its leases, as all who ask read it."""
-        meta, agents, live, *_, part = self.lane.keys
+        meta, agents, live, *_ = self.lane.keys
+        part = self.lane.keys[7]
         args = [self.now_ms, agent]
         reply = self._eval(script.READ, (meta, agents, live, part), args)
         return unpack_record(reply[3], reply[4], now_ms=reply[0], gap_ms=int(reply[2]))

@@ -82,10 +82,10 @@ def everything(board: Board) -> dict[str, Any]:
         b"zset": lambda key: store.zrange(key, 0, -1, withscores=True),
         b"stream": store.xrange,
     }
-    meta, *others, _, turn, gone, _ = board.lane.keys
+    meta, agents, live, log, _, turn, gone, _, claims, terms = board.lane.keys
     found = {
         key.decode().partition("}")[2]: read[store.type(key)](key)
-        for key in (*others, turn, gone)
+        for key in (agents, live, log, turn, gone, claims, terms)
         if store.exists(key)
     }
     # A count that was never touched is a zero too.
@@ -96,8 +96,9 @@ def everything(board: Board) -> dict[str, Any]:
 
 def nothing_is_overlooked(board: Board) -> bool:
     """Tell whether the sweep is to look no later than the first thing to do."""
-    _, _, live, _, _, turn, gone, _ = board.lane.keys
-    firsts = [board.redis.zrange(key, 0, 0, withscores=True) for key in (live, turn, gone)]
+    _, _, live, _, _, turn, gone, _, claims, _ = board.lane.keys
+    what = (live, turn, gone, claims)
+    firsts = [board.redis.zrange(key, 0, 0, withscores=True) for key in what]
     times = [first[0][1] for first in firsts if first]
     due_ms = board.next_due_ms()
     return not times if due_ms is None else due_ms <= min(times)

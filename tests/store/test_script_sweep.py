@@ -18,7 +18,7 @@ def kinds(board: Board, agent: str = "a") -> str:
 
 def nothing_is_left(board: Board) -> bool:
     """Tell whether the lane's own books are all that there is: no key is about any agent."""
-    meta, _, _, log, due, _, _, part = board.lane.keys
+    meta, _, _, log, due, _, _, part, *_ = board.lane.keys
     return set(board.redis.scan_iter()) <= {meta, log, due, part}
 
 

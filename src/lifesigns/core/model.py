@@ -90,6 +90,14 @@ class Instance:
         return self.lease_ms - self.ttl_ms
 
 
+class Override(NamedTuple):
+    """What an operator says of an agent, in place of its own word."""
+
+    rank: int
+    why: str
+    until_ms: int | None  # None: until it is taken back
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """An agent as the store remembers it."""
@@ -104,6 +112,9 @@ class Record:
     text: str
     last: Instance | None  # the instance that was there last, when none is left
     instances: tuple[Instance, ...]
+    claims: tuple[tuple[str, str], ...] = ()  # the token of each, and the instance that it is on
+    override: Override | None = None
+    freed_ms: int = 0  # when the last claim ended; 0: none has
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +141,9 @@ class Presence:
     instances: tuple[tuple[Instance, str], ...]  # with the state of each
     epoch: str
     seq: int
+    claims: int = 0
+    override: Override | None = None
+    idle_since_ms: int = 0  # since when nobody has given it anything to do
 
     @property
     def alive(self) -> bool:

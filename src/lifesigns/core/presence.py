@@ -8,13 +8,13 @@ the store keeps the pairs and takes the best of the worst without knowing a stat
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from lifesigns.core.instant import to_text
-from lifesigns.core.model import Check, Instance, Presence, Record, Words
+from lifesigns.core.model import Instance, Override, Presence, Record, Words
 
 STATES = (
     "offline",
@@ -99,9 +99,24 @@ def stalls_at_ms(words: Words, own: int, progressed_ms: int, worded_ms: int) -> 
     return max(progressed_ms, worded_ms, words.busy_until_ms or 0) + words.progress_ttl_ms
 
 
-def instance_rank(pairs: Iterable[tuple[int, int]], now_ms: int) -> int:
-    """Take the worst condition whose time has come."""
+def instance_rank(
+    pairs: Sequence[tuple[int, int]], now_ms: int, override: Override | None = None
+) -> int:
+    """Take the worst condition whose time has come.
+
+    The first pair is its own word, and a later one from 0 comes from outside; what an operator says
+    stands in place of all others.
+    """
+    if override is not None:
+        return min([override.rank, *(rank for since, rank in pairs[1:] if since == 0)])
     return min((rank for since, rank in pairs if since <= now_ms), default=AVAILABLE)
+
+
+def override_at(record: Record, now_ms: int) -> Override | None:
+    """Tell what an operator says of an agent at this moment."""
+    override = record.override
+    ended = override and override.until_ms is not None and override.until_ms <= now_ms
+    return None if ended else override
 
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -124,7 +139,8 @@ def present(
     now_ms: int,
 ) -> Presence:
     """Derive what the world is shown of an agent."""
-    ranked = [(instance_rank(i.pairs, now_ms), i) for i in record.instances]
+    override = override_at(record, now_ms)
+    ranked = [(instance_rank(i.pairs, now_ms, override), i) for i in record.instances]
     if ranked:
         _, shown = max(ranked, key=lambda each: (each[0], each[1].said_ms))
     else:
@@ -133,6 +149,7 @@ def present(
     words = shown.words
     speakers = record.instances or (shown,)
     slots = sum(i.words.slots for rank, i in ranked if rank in SERVING)
+    free = max(0, slots - len(record.claims))
     alive = record.rank > SLEEPING
     leases = [i.lease_ms for i in record.instances if i.lease_ms is not None]
     expires_at_ms = max(leases, default=None)
@@ -146,7 +163,7 @@ def present(
         words=words,
         capabilities=_union(speakers),
         slots=slots,
-        free_slots=slots if _claimable(record.rank, slots, record.instances) else 0,
+        free_slots=free if _claimable(record.rank, slots, record.instances) else 0,
         last_heartbeat_ms=max(i.last_heartbeat_ms for i in speakers),
         expires_at_ms=expires_at_ms,
         held=alive and expires_at_ms is not None and expires_at_ms <= now_ms and any_held,
@@ -159,6 +176,9 @@ def present(
         instances=tuple((i, STATES[rank]) for rank, i in ranked),
         epoch=epoch,
         seq=record.seq,
+        claims=len(record.claims),
+        override=override,
+        idle_since_ms=max(record.since_ms, record.freed_ms),
     )
 
 
@@ -189,14 +209,14 @@ def full(presence: Presence, *, expand: bool = False) -> dict[str, Any]:
         "metadata": words.metadata,
         "capabilities": list(presence.capabilities),
         "slots": presence.slots,
-        "claims": 0,
+        "claims": presence.claims,
         "free_slots": presence.free_slots,
         "did": words.did,
         "group": words.group,
         "host": words.host,
         "version": words.version,
         "dialect": words.dialect,
-        "override": None,
+        "override": _override(presence.override),
         "last_heartbeat": to_text(presence.last_heartbeat_ms),
         "expires_at": _text(presence.expires_at_ms),
         "held": presence.held,
@@ -240,31 +260,6 @@ def counts(presences: Iterable[Presence]) -> dict[str, Any]:
 DETAILS = {"full": full, "lite": lite}
 
 
-def checked(check: Check, detail: str = "full") -> dict[str, Any]:
-    """Spell out one entry of ``checked``; an agent never seen is offline and not known."""
-    shown: dict[str, Any]
-    if check.presence is None:
-        shown = {"id": check.id, "alive": False, "state": STATES[OFFLINE], "known": False}
-    else:
-        shown = DETAILS[detail](check.presence)
-        shown["known"] = True
-    shown["evidence_age_ms"] = check.evidence_age_ms
-    shown["valid_for_ms"] = check.valid_for_ms
-    shown["fresh"] = check.fresh
-    if check.probed is not None:
-        shown["probed"] = check.probed
-    return shown
-
-
-def judge(agent: str, presence: Presence | None, *, now_ms: int, within_ms: float | None) -> Check:
-    """Say how old the evidence for a presence is, and how long it can be relied on."""
-    if presence is None:
-        return Check(agent, None, None, 0, within_ms is None)
-    age_ms = max(0, now_ms - presence.last_heartbeat_ms)
-    valid_ms = max(0, (presence.expires_at_ms or 0) - now_ms) if presence.alive else 0
-    return Check(agent, presence, age_ms, valid_ms, within_ms is None or age_ms <= within_ms)
-
-
 def _expanded(presence: Presence) -> list[dict[str, Any]]:
     return [
         {
@@ -286,6 +281,13 @@ def _expanded(presence: Presence) -> list[dict[str, Any]]:
         }
         for i, state in presence.instances
     ]
+
+
+def _override(override: Override | None) -> dict[str, Any] | None:
+    if override is None:
+        return None
+    until = _text(override.until_ms)
+    return {"state": STATES[override.rank], "why": override.why or None, "until": until}
 
 
 def _tally(states: Iterable[str]) -> dict[str, int]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 
-from lifesigns.core.model import Instance, Record, Words, same
+from lifesigns.core.model import Instance, Override, Record, Words, same
 
 _FIELDS = len(Words._fields)
 
@@ -48,7 +48,9 @@ def unpack_record(
     ``told_ms`` is what a change says of the lease that it is about; then the others are reckoned.
     """
     fields = msgpack.unpackb(packed, raw=True, strict_map_key=False)
-    seq, at, rank, since, up, down, why, text, _, last, _, instances = fields
+    seq, at, rank, since, up, down, why, text, _, last, _, instances, claims, override, freed = (
+        fields
+    )
     return Record(
         seq=seq,
         at_ms=at,
@@ -63,7 +65,14 @@ def unpack_record(
             _instance(each, leases[i] if i < len(leases) else None, now_ms, gap_ms, told_ms)
             for i, each in enumerate(instances)
         ),
+        claims=tuple((token.decode(), instance.decode()) for token, instance in claims),
+        override=_override(*override) if override else None,
+        freed_ms=freed,
     )
+
+
+def _override(rank: int, why: bytes, until_ms: int) -> Override:
+    return Override(rank, why.decode(), until_ms or None)
 
 
 def _instance(
@@ -73,7 +82,7 @@ def _instance(
     gap_ms: int,
     told_ms: int | None = None,
 ) -> Instance:
-    name, session, start, n, rev, ttl, why, pairs, heard, said, progressed, worded, blob = fields
+    name, session, start, n, rev, ttl, why, pairs, heard, said, progressed, worded, blob, _ = fields
     heard_ms = None if heard is False else start + heard
     lease_ms, held = None, False
     if lease is not None:

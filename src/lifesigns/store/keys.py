@@ -56,6 +56,8 @@ def lane(project: str, number: int) -> tuple[str, ...]:
         f"{tag}:turn:{project}",  # ZSET agent -> when its state alters by itself
         f"{tag}:gone:{project}",  # ZSET offline agent -> when it is forgotten
         f"{tag}:part",
+        f"{tag}:claims:{project}",  # ZSET claim -> when it ends
+        f"{tag}:terms:{project}",  # HASH claim -> who holds it, and how
     )
 
 
@@ -69,9 +71,34 @@ def lives(project: str, number: int, agent: str) -> str:
     return f"ls:{{{TAGS[number]}}}:lives:{project}:{agent}"
 
 
+def letters(project: str, number: int, agent: str) -> str:
+    """STREAM: what an agent was told, and has not acknowledged."""
+    return f"ls:{{{TAGS[number]}}}:inbox:{project}:{agent}"
+
+
+def bell(project: str, number: int, database: int) -> str:
+    """Name the channel that tells whose inbox has something new."""
+    return f"ls:{{{TAGS[number]}}}:bell:{database}:{project}"
+
+
 def channel(project: str, number: int, database: int) -> str:
     """Name the channel on which a partition's changes are published."""
     return f"ls:{{{TAGS[number]}}}:ch:{database}:{project}"
+
+
+def interest(database: int) -> str:
+    """Name the channel on which hubs say whose every beat they want."""
+    return f"ls:interest:{database}"
+
+
+def beats(project: str, database: int) -> str:
+    """Name the channel on which every beat of a project's wanted agents is published."""
+    return f"ls:beats:{database}:{project}"
+
+
+def losing(node: str) -> str:
+    """STRING: which hub marks the agents of a lost one, with its own end."""
+    return f"ls:losing:{node}"
 
 
 def inbox(database: int, node: str = "") -> str:

@@ -7,10 +7,12 @@ project in one partition: what stands in it goes to the store in one call.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import msgpack
 
+from lifesigns.core.claim import HELD_MS
 from lifesigns.core.model import Instance, Words
 from lifesigns.core.presence import KINDS, STALLING, own_rank, stalls_at_ms
 from lifesigns.core.record import pack_words, same_words, unpack_words
@@ -30,6 +32,12 @@ class Holder(Protocol):
 
     def removed(self) -> None:
         """Somebody else ended the instance."""
+
+    def ping(self) -> None:
+        """Ask the peer for a sign of life."""
+
+    def tell(self, frame: Mapping[str, Any]) -> None:
+        """Tell the peer something that lies in its inbox as well."""
 
 
 class Lease:
@@ -54,6 +62,7 @@ class Lease:
         "rev",
         "seq",
         "session",
+        "slots",
         "stalls_at",
         "ttl_ms",
         "worded_at",
@@ -83,6 +92,7 @@ class Lease:
         self.worded_at = now
         self.stalls_at: float | None = None
         self.own = -1
+        self.slots = 1
         self.blob = b""
         self.n = 0  # news sent so far; refuses late and repeated batches
         self.rev: int = 0  # writes of others to its words; -1: there was one, unknown which
@@ -107,7 +117,7 @@ class Lease:
         if progress:
             self.progressed_at = now
         differs = blob != self.blob
-        self.own, self.blob = own, blob
+        self.own, self.blob, self.slots = own, blob, words.slots
         due_ms = stalls_at_ms(
             words,
             own,
@@ -121,6 +131,7 @@ class Lease:
         """Take what the store has of its words and of their clocks: others wrote to them."""
         self.rev = instance.rev
         self.own, self.blob = own_rank(instance.words), pack_words(instance.words)
+        self.slots = instance.words.slots
         self.progressed_at = max(self.progressed_at, (instance.progressed_ms - clock_ms) / 1000)
         self.worded_at = (instance.worded_ms - clock_ms) / 1000
 
@@ -137,7 +148,7 @@ class Lane:
         self.number = number
         self.keys = tuple(key.encode() for key in keys.lane(project, number))
         inbox = keys.inbox(database)
-        kept = (PAST_LEN, PAST_MS, LIVES_LEN, LIVES_MS)
+        kept = (PAST_LEN, PAST_MS, LIVES_LEN, LIVES_MS, HELD_MS)
         rules = msgpack.packb([KINDS, history_ms, retention_ms, inbox, *kept])
         channel = keys.channel(project, number, database).encode()
         self.tail = (rules, channel, project.encode())  # what every script call carries

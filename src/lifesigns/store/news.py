@@ -67,6 +67,8 @@ class News(Entry):
             elapsed_ms(lease.progressed_at, self.at),
             elapsed_ms(lease.worded_at, self.at),
             lease.blob,
+            0,
+            lease.slots,
         ]
 
     def stale(self, now: float) -> bool:

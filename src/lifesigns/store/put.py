@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lifesigns.core.errors import LifesignsError, Unavailable
-from lifesigns.core.model import Instance, Presence, Record, Words
+from lifesigns.core.beat import beat_of
+from lifesigns.core.errors import LifesignsError, NotFound, Unavailable
+from lifesigns.core.model import Instance, Override, Presence, Record, Words
 from lifesigns.core.presence import (
     STALLED,
     STALLING,
@@ -28,6 +29,7 @@ from lifesigns.core.record import pack_words, same_words, unpack_record
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.commit import Commit
 from lifesigns.store.entry import ALTERED, WRITTEN, Answer, Entry, elapsed_ms
+from lifesigns.store.interest import Interest
 from lifesigns.store.lease import Lane
 
 HTTP_INSTANCE = "-"
@@ -76,6 +78,8 @@ class Put(Entry):
         "_commit",
         "_default_ttl_ms",
         "_forsaken",
+        "_instance",
+        "_interest",
         "_judged",
         "_lane",
         "_memory",
@@ -95,6 +99,7 @@ class Put(Entry):
         commit: Commit,
         clock: StoreClock,
         memory: Memory,
+        interest: Interest,
         default_ttl_ms: int,
         forsaken: Forsaken,
     ) -> None:
@@ -104,6 +109,8 @@ class Put(Entry):
         self._commit = commit
         self._clock = clock
         self._memory = memory
+        self._interest = interest
+        self._instance = ""  # for which it speaks, as it was judged last
         self._default_ttl_ms = default_ttl_ms
         self._forsaken = forsaken
         self._tries = 0
@@ -118,6 +125,7 @@ class Put(Entry):
         beat = self.beat
         record = unpack_record(self._record) if self._record else None
         name, target = aim(record, beat.instance)
+        self._instance = name
         before = target.words if target else _last_words(record, name)
         said = beat.said
         if record is None and "status" not in said:
@@ -153,6 +161,7 @@ class Put(Entry):
             0 if reworded else -1,
             pack_words(words),
             1,
+            words.slots,
         ]
 
     def landed(self, answer: Answer) -> None:
@@ -160,8 +169,10 @@ class Put(Entry):
         self._record = answer.record or None
         self._memory.set(lane.project, agent, self._record)
         if answer.code == WRITTEN:
-            lease = b"%d" % (answer.store_ms - elapsed_ms(self.at, answer.sent_at) + self._ttl_ms)
-            record = unpack_record(answer.record, [lease])
+            at_ms = answer.store_ms - elapsed_ms(self.at, answer.sent_at)
+            record = unpack_record(answer.record, [b"%d" % (at_ms + self._ttl_ms)])
+            if self._interest.wanted:
+                self._show(record, at_ms)
             if len(record.instances) == 1 and not record.instances[0].session:
                 presence = present(
                     lane.project, agent, record, epoch=answer.epoch, now_ms=answer.store_ms
@@ -174,6 +185,14 @@ class Put(Entry):
             self._commit.add(lane, self, self._clock.at_ms(self.at), first=True)
         else:
             self.failed(Unavailable("Too many write to this agent at once."))
+
+    def _show(self, record: Record, at_ms: int) -> None:
+        """Somebody wants every beat of some agents: perhaps of this one."""
+        project, agent = self._lane.project, self.beat.agent
+        if (project, agent) in self._interest.wanted:
+            words = next((i.words for i in record.instances if i.name == self._instance), Words())
+            beat = beat_of(agent, self._instance, words, at_ms, self._ttl_ms)
+            self._interest.show(project, beat)
 
     def failed(self, error: LifesignsError) -> None:
         self._judged(error)
@@ -223,6 +242,36 @@ class Removal(Entry):
     def adrift(self) -> bool:
         self._judged(Unavailable("The store went away before it answered."))
         return False
+
+
+class Ruling(Entry):
+    """What an operator says of an agent, or that nothing is said any more."""
+
+    __slots__ = ("_agent", "_judged", "_override")
+
+    def __init__(self, agent: str, override: Override | None, at: float, judged: Judged) -> None:
+        super().__init__(at)
+        self._agent = agent
+        self._override = override
+        self._judged = judged
+
+    def row(self, now: float) -> list[Any]:
+        if self._override is None:
+            return ["o", self._agent, -1, "", 0]
+        rank, why, until_ms = self._override
+        return ["o", self._agent, rank, why, until_ms or 0]
+
+    def landed(self, answer: Answer) -> None:
+        if answer.code == WRITTEN:
+            self._judged(None)
+        else:
+            self._judged(NotFound(f"No agent {self._agent!r} was ever seen."))
+
+    def failed(self, error: LifesignsError) -> None:
+        self._judged(error)
+
+    def adrift(self) -> bool:
+        return True  # said twice it is the same
 
 
 def aim(record: Record | None, instance: str | None) -> tuple[str, Instance | None]:

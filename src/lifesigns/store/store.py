@@ -15,15 +15,14 @@ from weakref import WeakValueDictionary
 import msgpack
 
 from lifesigns.core.errors import LifesignsError, NotFound, Unavailable
-from lifesigns.core.model import Check, Presence
+from lifesigns.core.model import Override, Presence
 from lifesigns.core.past import Life, Passage, unpack_passage
-from lifesigns.core.presence import judge
 from lifesigns.store import keys, script
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.ingest import Ingest
 from lifesigns.store.lease import Lane
 from lifesigns.store.link import Link
-from lifesigns.store.put import HttpBeat, Judged, Memory, Put, Removal
+from lifesigns.store.put import HttpBeat, Judged, Memory, Put, Removal, Ruling
 from lifesigns.store.reader import Reader, Reading
 from lifesigns.store.registry import Registry
 
@@ -113,6 +112,11 @@ class Store:
             raise NotFound(f"There is no project {project!r}.")
         return spread
 
+    def longest_ttl_ms(self) -> int:
+        """Tell the longest lease of the sessions here; that of HTTP beats if there are none."""
+        ttls = (lease.ttl_ms for lease in self._ingest.leases.values())
+        return max(ttls, default=self._terms.http_ttl_ms)
+
     # Telling.
 
     async def put(self, project: str, beat: HttpBeat, at: float) -> Presence:
@@ -141,6 +145,7 @@ class Store:
             commit=self._ingest.commit,
             clock=self._clock,
             memory=self._memory,
+            interest=self._ingest.interest,
             default_ttl_ms=self._terms.http_ttl_ms,
             forsaken=stored.cancelled,
         )
@@ -163,6 +168,17 @@ class Store:
             stored.cancel()
         return (await self.read(project, agent)).presence
 
+    async def override(self, project: str, agent: str, override: Override | None) -> Presence:
+        """Say of an agent what an operator says, or, with None, nothing any more."""
+        lane = self.lane(project, agent)
+        stored: asyncio.Future[Presence | None] = self._loop.create_future()
+        self._submit(lane, Ruling(agent, override, self._loop.time(), _settling(stored)))
+        await self._within(stored)
+        presence = (await self.read(project, agent)).presence
+        if presence is None:
+            raise NotFound("The agent was forgotten at this very moment.")
+        return presence
+
     async def forget(self, project: str, agent: str) -> bool:
         """Drop an agent's record and history; answer whether there was one."""
         lane = self.lane(project, agent)
@@ -171,7 +187,7 @@ class Store:
         self._memory.set(project, agent, None)
         return bool(reply[2])
 
-    def _submit(self, lane: Lane, entry: Put | Removal) -> None:
+    def _submit(self, lane: Lane, entry: Put | Removal | Ruling) -> None:
         if not self._link.up:
             entry.failed(Unavailable("The store is away."))
             return
@@ -198,16 +214,10 @@ class Store:
         """Read one agent as it is now."""
         return await self._within(self.reader.read(self.lane(project, agent), agent))
 
-    async def check(
-        self, project: str, agents: Sequence[str], within_ms: float | None
-    ) -> list[Check]:
-        """Say of each agent whether it is alive, and how old the evidence is."""
+    async def readings(self, project: str, agents: Sequence[str]) -> list[Reading]:
+        """Read many agents as they are now, in their order."""
         waiting = [self.reader.read(self.lane(project, agent), agent) for agent in agents]
-        readings = await self._within(asyncio.gather(*waiting))
-        return [
-            judge(agent, reading.presence, now_ms=reading.now_ms, within_ms=within_ms)
-            for agent, reading in zip(agents, readings, strict=True)
-        ]
+        return await self._within(asyncio.gather(*waiting))
 
     async def past(self, project: str, agent: str) -> tuple[list[Passage], list[Life]]:
         """Read an agent's last changes, and its lives that have ended."""

@@ -1,5 +1,6 @@
 -- Applies, in their order, what instances said. Batch = list of
---   {'w', agent, inst, session, age, n, rev, ttl, started, expect, pairs, progressed, worded, blob, want}
+--   {'w', agent, inst, session, age, n, rev, ttl, started, expect, pairs, progressed, worded, blob, want,
+--    slots}
 --        words. started: age of the session's hello if this is one, else -1. expect: the record's
 --        seq on which an HTTP beat was judged, else -1; its n and rev are then the instance's as
 --        judged. Times are ages; pairs count from arrival, 0 is ever. progressed, worded: -1 keeps
@@ -9,12 +10,22 @@
 --        fence: sessions that began before now may not come back.
 --   {'m', agent, inst, session, rank, why, ms}
 --        a condition from outside, such as a broken socket, that cuts the lease.
--- Answers {now, epoch, {code, seq, record or ''} ...} flat; codes: 0 done, 1 an older session,
+--   {'o', agent, rank, why, until}
+--        an operator's word stands in place of its own, until then or, if 0, until further notice;
+--        a rank of -1 takes it back.
+-- ARGV 6 when the call left its hub, as that reckons the store's clock, or nothing.
+-- Answers {now, epoch, {code, seq, record or ''} ...} flat; a hello of who is claimed is answered the
+-- record, too. Codes: 0 done, 1 an older session,
 -- 2 not the session here, 3 stored before, 4 altered meanwhile (with the record).
 local batch = cmsgpack.unpack(ARGV[5])
 local names, add, grow, cut, drop, due = {}, {}, {}, {}, {}, nil
 for i, entry in ipairs(batch) do names[i] = entry[2] end
 load(names)
+
+-- A hello that was long under way began by so much earlier than its age says: it must not pass for
+-- younger than a session that overtook it. What differs by less may be the reckoning, by more the clock.
+local late = now - (tonumber(ARGV[6]) or now)
+if late < 250 or late > 10000 then late = 0 end
 
 local function lower(t)
   if t and (not due or t < due) then due = t end
@@ -46,12 +57,6 @@ local function ends_of(member)
   return math.min(math.max(ends, grow[member] or ends), cut[member] or math.huge)
 end
 
-local function tell(name, inst, what)
-  if inst[SESSION] ~= '' then
-    inbox[#inbox + 1] = {string.sub(inst[SESSION], 1, 2), {what, ARGV[4], name, inst[NAME], inst[SESSION]}}
-  end
-end
-
 -- What lies in the future was noted before the clock went back, and orders nothing any more.
 local function before(start, other)
   return start < other and other <= now
@@ -64,12 +69,12 @@ local function fenced(rec, inst, start)
 end
 
 local function write(entry)
-  local _, name, inst, session, age, n, rev, ttl, started, expect, stairs, progressed, worded, blob = unpack(entry)
+  local _, name, inst, session, age, n, rev, ttl, started, expect, stairs, progressed, worded, blob, _, slots = unpack(entry)
   local rec = recs[name]
   local cur = find(rec, inst)
   local heard = now - age
   local hello, http = started >= 0, expect >= 0
-  local start = hello and now - started or heard
+  local start = hello and now - late - started or heard
   local same = cur and cur[SESSION] == session
   if hello then
     if fenced(rec, inst, start) or (cur and not same and before(start, cur[START])) then return 1 end
@@ -92,7 +97,7 @@ local function write(entry)
     x = cur
   else
     if cur then unlease(name, cur); tell(name, cur, 'superseded') end
-    x = {inst, session, start, 0, 0, ttl, '', {}, false, 0, 0, 0, ''}
+    x = {inst, session, start, 0, 0, ttl, '', {}, false, 0, 0, 0, '', 1}
     if cur then
       local _, index = find(rec, inst)
       rec[INSTS][index] = x
@@ -109,7 +114,7 @@ local function write(entry)
   else
     x[N], x[TTL], x[REASON], x[HEARD] = http and n + 1 or n, ttl, '', false
   end
-  x[PAIRS], x[BLOB] = pairs_, blob
+  x[PAIRS], x[BLOB], x[SLOTS] = pairs_, blob, slots or 1
   if news then x[SAID] = heard - x[START] end
   if progressed >= 0 then x[PROGRESSED] = heard - progressed - x[START] end
   if worded >= 0 then x[WORDED] = heard - worded - x[START] end
@@ -164,14 +169,25 @@ local function mark(entry)
   return 0
 end
 
-local acts = {w = write, l = leave, m = mark}
+local function override(entry)
+  local _, name, rank, why, until_ms = unpack(entry)
+  local rec = recs[name]
+  if rec[RANK] == NONE then return 2 end
+  local former, given = rec[OVERRIDE], rank >= 0 and {rank, why, until_ms}
+  rec[OVERRIDE] = given
+  local same = former == given or (former and given and table.concat(former, SEP) == table.concat(given, SEP))
+  lower(settle(name, not same))
+  return 0
+end
+
+local acts = {w = write, l = leave, m = mark, o = override}
 local answers = {now, epoch}
 for i, entry in ipairs(batch) do
   local code = acts[entry[1]](entry)
   local rec = recs[entry[2]]
   local k = i * 3
   answers[k], answers[k + 1], answers[k + 2] = code, rec[SEQ], ''
-  if code == 4 or entry[15] == 1 then
+  if code == 4 or entry[15] == 1 or (#rec[CLAIMS] > 0 and entry[1] == 'w' and entry[9] >= 0) then
     if rec[RANK] ~= NONE then answers[k + 2] = cmsgpack.pack(rec) end
   end
 end

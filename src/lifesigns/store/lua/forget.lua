@@ -8,9 +8,7 @@ for i = #rec[INSTS], 1, -1 do
   local member = name .. SEP .. x[NAME] .. SEP .. x[SESSION]
   local ends = tonumber(redis.call('ZSCORE', KEYS[3], member) or now)
   redis.call('ZREM', KEYS[3], member)
-  if x[SESSION] ~= '' then
-    inbox[#inbox + 1] = {string.sub(x[SESSION], 1, 2), {'left', ARGV[4], name, x[NAME], x[SESSION]}}
-  end
+  tell(name, x, 'left')
   remove(name, i, heard_of(x, ends))
 end
 if rec[RANK] > DOWN then settle(name, true, 'left', '') end

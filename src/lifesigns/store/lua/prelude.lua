@@ -1,17 +1,26 @@
 -- What every script on one project in one partition begins with.
--- KEYS 1 meta  2 agents  3 live  4 log  5 due  6 turn  7 gone  8 part
+-- KEYS 1 meta  2 agents  3 live  4 log  5 due  6 turn  7 gone  8 part  9 claims  10 terms
 -- ARGV 1 now in ms, or '' for the server's clock  2 rules (packed)  3 channel  4 project  5 batch (packed)
 --
 -- rules  {kinds: one letter for each old rank x 10 + new rank, log_ms, keep_ms, inbox,
---         past_len, past_ms, lives_len, lives_ms}
--- record {seq, at, rank, since, up, down, why, text, ranks, last, fences, instances}
--- inst   {name, session, start, n, rev, ttl, why, pairs, heard, said, progressed, worded, blob}
+--         past_len, past_ms, lives_len, lives_ms, held_ms}
+-- record {seq, at, rank, since, up, down, why, text, ranks, last, fences, instances, claims,
+--         override, freed}
+--        claims: {token, inst} each. override: {rank, why, until or 0}, or false. freed: when the
+--        last claim ended, or 0.
+-- inst   {name, session, start, n, rev, ttl, why, pairs, heard, said, progressed, worded, blob, slots}
+--        pairs: {from, rank, ...}, its own word first; a later one from 0 is a condition from outside.
 --        heard .. worded count from start; heard is false while the lease tells it. A lease that
 --        the sweep holds ends at half a ms, and tells nothing.
+-- terms  {inst, holder, by, note, fence, ttl, begun, ends, bound}
+--        bound: the claim ends held_ms after the last sign of its holder's socket.
 -- change pack{seq, at, kind, was, agent, lasted, ends} .. record; ends: of the lease it is about, or 0
 local NONE, DOWN = 9, 1
+local BUSY, AVAILABLE, SERVES = 7, 8, {[5] = true, [7] = true, [8] = true} -- ranks whose slots count
 local SEQ, AT, RANK, SINCE, UP, DOWNED, WHY, TEXT, RANKS, LAST, FENCES, INSTS = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
-local NAME, SESSION, START, N, REV, TTL, REASON, PAIRS, HEARD, SAID, PROGRESSED, WORDED, BLOB = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+local CLAIMS, OVERRIDE, FREED = 13, 14, 15
+local NAME, SESSION, START, N, REV, TTL, REASON, PAIRS, HEARD, SAID, PROGRESSED, WORDED, BLOB, SLOTS = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
+local TTL_OF, ENDS, BOUND = 6, 8, 9
 local SEP = '\31'
 
 local now = tonumber(ARGV[1])
@@ -30,15 +39,20 @@ if meta[4] ~= run then
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'run', run, 'seq', string.format('%d', seq))
 end
 local at = math.max(now, tonumber(meta[3] or 0)) -- never goes back: it orders the log
-local recs, dirty, body, turn, gone = {}, {}, {}, {}, {}
-local changes, first, moved, inbox, past, lives = {}, seq + 1, {}, {}, {}, {}
+local recs, dirty, body, turn, gone, unreadable = {}, {}, {}, {}, {}, {}
+local changes, first, moved, inbox, past, lives, ended = {}, seq + 1, {}, {}, {}, {}, {}
 
 local function load(names)
   local values = redis.call('HMGET', KEYS[2], unpack(names))
   for i, name in ipairs(names) do
     if recs[name] == nil then
-      recs[name] = values[i] and cmsgpack.unpack(values[i])
-        or {0, 0, NONE, 0, 0, 0, '', '', '', false, {}, {}}
+      local read, rec = true, nil
+      if values[i] then read, rec = pcall(cmsgpack.unpack, values[i]) end
+      if not read or (rec and (type(rec) ~= 'table' or type(rec[INSTS]) ~= 'table' or type(rec[CLAIMS]) ~= 'table')) then
+        -- It must not stop all others of its lane: the agent begins anew.
+        unreadable[#unreadable + 1], rec = name, nil
+      end
+      recs[name] = rec or {0, 0, NONE, 0, 0, 0, '', '', '', false, {}, {}, {}, false, 0}
     end
   end
 end
@@ -61,21 +75,69 @@ local function shown(rec, ranks)
   return best
 end
 
--- The best instance, an instance being its worst condition; and when that alters by itself.
+-- The best instance, an instance being its worst condition; and when that alters by itself. What
+-- an operator says stands in place of all that an agent says of itself or fails to say.
 local function rank_of(rec)
-  local best, ranks, nxt = 0, {}, nil
+  local best, ranks, nxt, slots, override = 0, {}, nil, 0, rec[OVERRIDE]
   for i, inst in ipairs(rec[INSTS]) do
-    local pairs_, worst = inst[PAIRS], 8
-    for k = 1, #pairs_, 2 do
-      if pairs_[k] <= now and pairs_[k + 1] < worst then worst = pairs_[k + 1] end
+    local pairs_, worst = inst[PAIRS], override and override[1] or AVAILABLE
+    for k = override and 3 or 1, #pairs_, 2 do
+      if pairs_[k] <= now and pairs_[k + 1] < worst and (not override or pairs_[k] == 0) then
+        worst = pairs_[k + 1]
+      end
     end
-    for k = 1, #pairs_, 2 do
+    for k = 1, override and 0 or #pairs_, 2 do
       if pairs_[k] > now and pairs_[k + 1] < worst and (not nxt or pairs_[k] < nxt) then nxt = pairs_[k] end
     end
     if worst > best then best = worst end
+    if SERVES[worst] then slots = slots + inst[SLOTS] end
     ranks[i] = worst
   end
+  if override and override[3] > 0 then nxt = override[3] end
+  if best == AVAILABLE and #rec[CLAIMS] > 0 and #rec[CLAIMS] >= slots then best = BUSY end
   return best, table.concat(ranks), nxt
+end
+
+-- Tells an instance something, by the hub that has its socket. The session comes last.
+local function tell(name, inst, what, more)
+  if inst[SESSION] ~= '' then
+    local message = {what, ARGV[4], name, inst[NAME], inst[SESSION]}
+    if more then table.insert(message, 5, more) end
+    inbox[#inbox + 1] = {string.sub(inst[SESSION], 1, 2), message}
+  end
+end
+
+local function find_claim(rec, token)
+  for i, claim in ipairs(rec[CLAIMS]) do
+    if claim[1] == token then return i end
+  end
+end
+
+local function parse_claim(claim)
+  return string.match(claim, '^([^@]*)@(.*)$')
+end
+
+-- Ends a claim; the caller settles.
+local function unclaim(name, index, why)
+  local rec = recs[name]
+  local token, instance = unpack(table.remove(rec[CLAIMS], index))
+  local claim, inst = token .. '@' .. name, find(rec, instance)
+  ended[#ended + 1], rec[FREED] = claim, at
+  if inst then tell(name, inst, 'unassigned', {claim, why}) end
+end
+
+-- What ends without anybody's doing: the time of an override, claims on who is not there.
+local function outdated(name)
+  local rec, news = recs[name], false
+  local override = rec[OVERRIDE]
+  if override and override[3] > 0 and override[3] <= now then rec[OVERRIDE], news = false, true end
+  for i = #rec[CLAIMS], 1, -1 do
+    if not find(rec, rec[CLAIMS][i][2]) then
+      unclaim(name, i)
+      news = true
+    end
+  end
+  return news
 end
 
 -- Numbers the transition if there is one, and packs it at once: the next one in this call
@@ -83,6 +145,7 @@ end
 local function settle(name, news, why, text, ends)
   local rec = recs[name]
   local old = rec[RANK]
+  news = outdated(name) or news
   local new, ranks, nxt = rank_of(rec)
   turn[name] = nxt or false
   local letter = string.sub(rules[1], old * 10 + new + 1, old * 10 + new + 1)
@@ -146,7 +209,7 @@ local function forget(name)
   changes[#changes + 1] = cmsgpack.pack({seq, at, 'g', rec[RANK], name, 0, 0}) .. cmsgpack.pack(rec)
   recs[name], dirty[name], body[name], turn[name], gone[name] = nil, nil, nil, false, false
   redis.call('HDEL', KEYS[2], name)
-  redis.call('DEL', own_key('past', name), own_key('lives', name))
+  redis.call('DEL', own_key('past', name), own_key('lives', name), own_key('inbox', name))
   for _, told in ipairs({past, lives}) do -- in this very call, too
     for i = #told, 1, -1 do
       if told[i][1] == name then table.remove(told, i) end
@@ -177,7 +240,12 @@ local function flush()
   local set = {}
   for name in pairs(dirty) do body[name] = cmsgpack.pack(recs[name]) end
   for name, packed in pairs(body) do set[#set + 1] = name; set[#set + 1] = packed end
+  if #unreadable > 0 then redis.call('HDEL', KEYS[2], unpack(unreadable)) end
   if #set > 0 then redis.call('HSET', KEYS[2], unpack(set)) end
+  for _, claim in ipairs(ended) do
+    redis.call('ZREM', KEYS[9], claim)
+    redis.call('HDEL', KEYS[10], claim)
+  end
   schedule(KEYS[6], turn)
   schedule(KEYS[7], gone)
   for rank, by in pairs(moved) do

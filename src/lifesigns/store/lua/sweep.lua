@@ -1,13 +1,15 @@
--- Ends what has run out: leases, states that alter by themselves, agents gone for long.
+-- Ends what has run out: leases, states that alter by themselves, claims, agents gone for long.
 -- Batch = {limit, safe, hist_len}; safe: no hub holds an unwritten beat for a lease that ends
--- before. Answers {now, leases ended, turns, forgotten, when to come again or 0}.
--- Part: gap, and back: when the clock last went back. What the former clock had promised is cut to
--- one ttl from then, page by page; meta's clip says how far that is: '<back> <cursor>'.
+-- before. Answers {now, leases ended, turns, forgotten, when to come again or 0, {agents}}; of
+-- those the records could not be read, and were dropped.
+-- Part: gap; held: when the last lease ends that was held on; back: when the clock last went back.
+-- What the former clock had promised is cut to one ttl from then, page by page; meta's clip says how
+-- far that is: '<back> <cursor>'.
 local batch = cmsgpack.unpack(ARGV[5])
 local limit, safe = batch[1], batch[2]
 local horizon = math.min(now, safe)
-local part = redis.call('HMGET', KEYS[8], 'gap', 'back')
-local gap, back = tonumber(part[1] or 0), part[2]
+local part = redis.call('HMGET', KEYS[8], 'gap', 'back', 'held')
+local gap, back, held = tonumber(part[1] or 0), part[2], tonumber(part[3] or 0)
 local hold = {}
 
 local function parse(member, ends)
@@ -19,6 +21,7 @@ end
 local function hold_on(agent, x, member, heard)
   x[HEARD], dirty[agent] = heard, true
   hold[#hold + 1] = string.format('%d.5', gap + x[TTL] - 1)
+  held = math.max(held, gap + x[TTL])
   hold[#hold + 1] = member
 end
 
@@ -67,11 +70,36 @@ if #names > 0 then
   end
 end
 
-local turned = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', string.format('%d', now), 'LIMIT', 0, limit)
+local turned = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', string.format('%d', horizon), 'LIMIT', 0, limit)
 if #turned > 0 then
   load(turned)
   for _, name in ipairs(turned) do
     if recs[name][RANK] ~= NONE then settle(name, false) else turn[name] = false end
+  end
+end
+
+-- A claim ends with its time; one that is bound to a socket, when that stays gone. Where it could
+-- not be heard of for a while, that counts from the end of the gap.
+local over = redis.call('ZRANGEBYSCORE', KEYS[9], '-inf', string.format('%d', horizon), 'LIMIT', 0, limit)
+if #over > 0 then
+  local terms, names = redis.call('HMGET', KEYS[10], unpack(over)), {}
+  for i, claim in ipairs(over) do
+    local _, name = parse_claim(claim)
+    names[i] = name
+  end
+  load(names)
+  for i, claim in ipairs(over) do
+    local token, name = parse_claim(claim)
+    local index = find_claim(recs[name], token)
+    local held = terms[i] and cmsgpack.unpack(terms[i])
+    if not index then
+      ended[#ended + 1] = claim
+    elseif held and held[BOUND] and held[ENDS] > now and gap + rules[9] > horizon then
+      redis.call('ZADD', KEYS[9], string.format('%d', math.min(held[ENDS], gap + rules[9])), claim)
+    else
+      unclaim(name, index, (held and held[ENDS] > now) and 'holder_gone' or 'expired')
+      settle(name, true)
+    end
   end
 end
 
@@ -90,14 +118,16 @@ if #old > 0 then
 end
 
 if #out > 0 then redis.call('ZREM', KEYS[3], unpack(out)) end
-if #hold > 0 then redis.call('ZADD', KEYS[3], 'XX', unpack(hold)) end
+if #hold > 0 then
+  redis.call('ZADD', KEYS[3], 'XX', unpack(hold))
+  redis.call('HSET', KEYS[8], 'held', string.format('%d', held))
+end
 if clip then redis.call('HSET', KEYS[1], 'clip', clip) end
 flush()
 redis.call('XTRIM', KEYS[4], 'MAXLEN', '~', batch[3])
 
 local again = clipping and now or nil
-for i = 1, 3 do
-  local key = i == 1 and KEYS[3] or i == 2 and KEYS[6] or KEYS[7]
+for _, key in ipairs({KEYS[3], KEYS[6], KEYS[7], KEYS[9]}) do
   local t = tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])
   t = t and math.ceil(t)
   if t and (not again or t < again) then again = t end
@@ -107,4 +137,4 @@ if again then
 else
   redis.call('ZREM', KEYS[5], ARGV[4])
 end
-return {now, #out, #turned, forgotten, again or 0}
+return {now, #out, #turned, forgotten, again or 0, unreadable}
