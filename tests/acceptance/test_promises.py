@@ -287,9 +287,12 @@ async def test_who_leaves_while_the_watcher_is_away_is_gone_when_it_is_back(
 ) -> None:
     await beat(http, "a", group="red")
     await beat(http, "b", group="blue")
+    await beat(http, "c", group="blue")
     async with watching(hubs[0], {"group": ["red"]}) as watcher:
         await watcher.close()
-        await beat(http, "a", group="blue")
+        await beat(http, "c", group="green")  # it was not there, and is not
+        for task in ("1", "2"):
+            await beat(http, "a", group="blue", task=task)
         await beat(http, "b", group="red")
         assert (await watcher.open(hubs[1]))["resumed"]
         await watcher.sees(lambda: len(watcher.changes) == 2)

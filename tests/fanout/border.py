@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgpack
 
-from lifesigns.core.change import FORGOTTEN, Head, Place
+from lifesigns.core.beat import Beat
+from lifesigns.core.change import FORGOTTEN, Head, Place, head_of
 from lifesigns.core.codec import JSON, Codec
 from lifesigns.core.mirror import Mirror
 from lifesigns.core.model import Words
@@ -63,6 +66,7 @@ class Lanes:
         self.latest: dict[int, dict[str, bytes]] = {lane: {} for lane in self.lanes}
         self.ranks: dict[str, int] = {}
         self.caught_up: list[int] = []
+        self.past_is_gone = False
 
     def follow(self, lane: int, follower: Follower) -> None:
         self.followers[lane] = follower
@@ -75,6 +79,14 @@ class Lanes:
 
     async def missed(self, lane: int, place: Place, until: Place) -> list[bytes] | None:
         return self.logs[lane][place.seq : until.seq] or None
+
+    async def before(self, lane: int, changes: list[bytes]) -> dict[str, Words]:
+        words: dict[str, Words] = {}
+        first = head_of(changes[0]).seq if changes else 0
+        for packed in self.logs[lane][: first - 1]:
+            shown = Shown("default", EPOCH, packed)
+            words[shown.head.agent] = shown.presence.words
+        return {} if self.past_is_gone else words
 
     # What the test does.
 
@@ -104,6 +116,28 @@ class Lanes:
 
     def forget(self, agent: str, *, lane: int = 0) -> None:
         self.happen(agent, OFFLINE, lane=lane, forgotten=True)
+
+
+class Heart:
+    """A source of beats, which the test lets happen."""
+
+    def __init__(self) -> None:
+        self.listeners: dict[object, tuple[frozenset[str], Callable[[Sequence[Beat]], None]]] = {}
+
+    def follow(
+        self, project: str, agents: frozenset[str], hear: Callable[[Sequence[Beat]], None]
+    ) -> Callable[[], None]:
+        token = object()
+        self.listeners[token] = agents, hear
+        return lambda: self.listeners.pop(token) and None
+
+    async def listening(self, project: str) -> None:
+        await asyncio.sleep(0)
+
+    def beat(self, *agents: str, task: str = "") -> None:
+        beats = [Beat(agent, "i", None, task, None, BEGAN_MS, BEGAN_MS) for agent in agents]
+        for named, hear in list(self.listeners.values()):
+            hear([beat for beat in beats if beat.id in named])
 
 
 class Reader:

@@ -16,7 +16,7 @@ from lifesigns.core.presence import AVAILABLE, BUSY, OFFLINE
 from lifesigns.hub import fanout
 from lifesigns.hub.fanout import Fanout
 from lifesigns.hub.watch import PAGE, Watch
-from tests.fanout.border import Lanes, Reader
+from tests.fanout.border import Heart, Lanes, Reader
 from tests.patience import until
 
 EVERYTHING = Filter()
@@ -27,7 +27,9 @@ class House:
 
     def __init__(self, *, loaded: bool = True, frame_bytes: int = 100_000) -> None:
         self.lanes = Lanes()
-        self.fanout = Fanout(lambda project: self.lanes, frame_bytes=frame_bytes)
+        self.heart = Heart()
+        self.until_ms: int | None = None  # leases are held so long
+        self.fanout = Fanout(lambda project: self.lanes, self.heart, self, frame_bytes=frame_bytes)
         self._loaded = loaded
 
     async def watch(
@@ -232,6 +234,26 @@ async def test_a_resumed_watch_is_told_each_change_that_it_missed() -> None:
     assert len(reader.changes) == 1 + 2 * PAGE + 5 + 1
     assert reader.frames[2]["type"] == "changes"
     assert reader.types().count("watching") == 2
+
+
+@pytest.mark.parametrize("past_is_gone", [False, True])
+async def test_a_resumed_watch_is_told_of_nobody_it_cannot_have_seen(past_is_gone: bool) -> None:
+    """Whoever was missed once, and had never been in the filter, was told to be gone."""
+    house, reader = House(), Reader()
+    red = Filter(group=("red",))
+    for agent, group in (("left", "red"), ("never", "blue"), ("came", "blue")):
+        house.lanes.happen(agent, group=group, heard=False)
+    watch = await house.watch(reader, red)
+    house.fanout.unwatch("default", watch)
+    for agent, group in (("left", "blue"), ("never", "green"), ("came", "red"), ("new", "blue")):
+        house.lanes.happen(agent, group=group)
+    house.lanes.past_is_gone = past_is_gone
+    await house.watch(reader, red, since=reader.mirror.cursor)
+    told = [("left", "updated", True), ("came", "updated", False)]
+    if past_is_gone:  # it may have been there
+        told.insert(1, ("never", "updated", True))
+    assert reader.told == told
+    assert list(reader.mirror.agents) == ["came"]
 
 
 async def test_a_resumed_watch_that_missed_nothing_is_told_nothing() -> None:

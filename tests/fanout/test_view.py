@@ -10,6 +10,7 @@ import pytest
 from lifesigns.core.change import Place
 from lifesigns.core.codec import JSON, MSGPACK, Codec
 from lifesigns.core.filter import Filter
+from lifesigns.core.model import Words
 from lifesigns.core.presence import AVAILABLE, BUSY, NONE, OFFLINE
 from lifesigns.hub.cursor import Position, read_cursor
 from lifesigns.hub.packet import ROOM_BYTES
@@ -166,8 +167,25 @@ def test_counts_are_sent_only_when_they_differ_and_chain_all_the_same() -> None:
     ids=str,
 )
 def test_who_cannot_have_been_in_the_view_is_not_told_to_be_gone(wanted: Filter, may: bool) -> None:
-    assert view_of(wanted).had(turned(None, shown("a", 2, was=BUSY))) is may
-    assert not view_of(wanted).had(turned(None, shown("a", 2, was=NONE)))
+    assert view_of(wanted).had(shown("a", 2, was=BUSY).head, None) is may
+    assert not view_of(wanted).had(shown("a", 2, was=NONE).head, None)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "had"),
+    [
+        (Filter(group=("red",)), True),
+        (Filter(group=("blue",)), False),
+        (Filter(metadata={"n": (1,)}), True),
+        (Filter(metadata={"n": (2,)}), False),
+        (Filter(group=("red",), state=("available",)), False),
+        (Filter(capability=("search",)), True),
+    ],
+    ids=str,
+)
+def test_who_said_something_else_before_was_not_in_the_view(wanted: Filter, had: bool) -> None:
+    before = Words(group="red", metadata={"n": 1})
+    assert view_of(wanted).had(shown("a", 2, was=BUSY).head, before) is had
 
 
 def test_a_position_holds_times_by_which_the_log_is_found() -> None:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lifesigns.core.access import covers
+from lifesigns.core.access import covers, is_agent_id
 from lifesigns.core.errors import BadValue
-from lifesigns.core.model import Presence, same
+from lifesigns.core.model import Presence, Words, same
 from lifesigns.core.presence import STATES
 
 
@@ -45,6 +45,15 @@ class Filter:
             return False
         if not set(self.capability).issubset(presence.capabilities):
             return False
+        return self.suits(words)
+
+    @property
+    def worded(self) -> bool:
+        """Whether it asks for what an agent says of itself, capabilities aside."""
+        return bool(self.metadata) or any(getattr(self, part) for part in WORDS)
+
+    def suits(self, words: Words) -> bool:
+        """Tell whether an agent that says this may be meant: all but its capabilities is right."""
         for part in WORDS:
             wanted = getattr(self, part)
             if wanted and getattr(words, part) not in wanted:
@@ -62,6 +71,7 @@ WORDS = ("status", "dialect", "name", "group", "host", "did")
 
 LISTS = ("ids", "state", "capability", *WORDS)
 LONGEST_LIST = 1_000
+MOST_NAMED = 100  # agents of which one watch is shown every beat
 NOBODY = ("\x00",)  # no agent says it of itself
 
 
@@ -95,6 +105,16 @@ def filter_of(message: Mapping[str, Any]) -> Filter:
     if unknown:
         raise BadValue(f"A state is one of {', '.join(STATES)}.", field="filter.state")
     return Filter(**parts)
+
+
+def check_named(wanted: Filter) -> None:
+    """Refuse a filter that does not name its agents one by one, or too many of them."""
+    ids = wanted.ids
+    if not 1 <= len(ids) <= MOST_NAMED or not all(map(is_agent_id, ids)):
+        raise BadValue(
+            f"Every beat is shown of 1 to {MOST_NAMED} agents, each named in full by ids.",
+            field="filter.ids",
+        )
 
 
 def _texts(value: Any, path: str) -> tuple[str, ...]:

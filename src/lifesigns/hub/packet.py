@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from struct import pack
-from typing import Any
+from typing import Any, Protocol
 
 from lifesigns.core.codec import Codec
 from lifesigns.hub.cursor import Position
@@ -24,6 +24,17 @@ class Packet:
         self.position: Position | None = None
         self.entries = 0
         self.framed: bytes | None = None
+
+
+class Sink(Protocol):
+    """Where the frames of a watch go."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the peer reads."""
+
+    def deliver(self, packet: Packet) -> None:
+        """Send a packet; it is taken whole."""
 
 
 def message(codec: Codec, type_: str, **fields: Any) -> Packet:

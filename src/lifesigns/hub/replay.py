@@ -1,16 +1,18 @@
 """What a watcher missed while it was away, on its way from the log to its frames.
 
-The log tells of each change what is after it. What was before the cursor is nowhere: of an agent
-that is not in the view any more, the first change that was missed is told if it may have been in
-it. Whoever never saw the agent loses nothing by that.
+The log tells of each change what is after it; what an agent said before the first change that was
+missed comes with its past. Of one whose past is gone, because it was forgotten meanwhile, or of
+which capabilities are asked, that change is told if the agent may have been in the view. Whoever
+never saw it loses nothing by that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from lifesigns.core.change import head_of
+from lifesigns.core.model import Words
 from lifesigns.hub.cursor import Position
 from lifesigns.hub.turn import Shown, Turn
 from lifesigns.hub.view import Entry, View
@@ -20,8 +22,13 @@ class Replay:
     """The changes between two positions, packed, to be taken piece by piece."""
 
     def __init__(
-        self, begin: Position, end: Position, changes: Iterable[tuple[int, list[bytes]]]
+        self,
+        begin: Position,
+        end: Position,
+        changes: Iterable[tuple[int, list[bytes]]],
+        before: Mapping[str, Words],
     ) -> None:
+        self._before = before  # by agent, as far as that matters and is known
         self.begin = begin
         self.end = end
         self._changes = ((lane, packed) for lane, many in changes for packed in many)
@@ -36,7 +43,9 @@ class Replay:
         for lane, packed in taken:
             shown = Shown(view.project, self.end.places[lane].epoch, packed)
             turn = Turn(lane, head_of(packed).agent, None, shown)
-            seen = self._known[turn.agent] if turn.agent in self._known else view.had(turn)
+            seen = self._known.get(turn.agent)
+            if seen is None:
+                seen = view.had(shown.head, self._before.get(turn.agent))
             here = not turn.forgotten and view.has(turn.after)
             self._known[turn.agent] = here
             if seen or here:

@@ -9,20 +9,22 @@ slices, in turns.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from lifesigns.core.change import FORGOTTEN, Place, head_of, tip_of
 from lifesigns.core.codec import Codec
 from lifesigns.core.filter import Filter
+from lifesigns.core.model import Words
 from lifesigns.core.roster import Difference, Outcome, Roster
 from lifesigns.core.roster import Turn as RosterTurn
 from lifesigns.hub.cursor import Position, Since, epoch_sum
+from lifesigns.hub.packet import Sink
 from lifesigns.hub.replay import Replay
 from lifesigns.hub.turn import Shown, Turn
 from lifesigns.hub.view import View
-from lifesigns.hub.watch import Sink, Watch
+from lifesigns.hub.watch import Watch
 
 SETTLE_S = 0.05  # lanes are mostly read anew together; watchers begin anew once for all of them
 SLICE_S = 0.005  # for watchers that are sent something of their own, before all others go on
@@ -60,6 +62,9 @@ class Source(Protocol):
     async def missed(self, lane: int, place: Place, until: Place) -> list[bytes] | None:
         """Read the changes between two places; None if they are not to be had any more."""
 
+    async def before(self, lane: int, changes: list[bytes]) -> dict[str, Words]:
+        """Read what agents said before the first of these changes, as far as that is kept."""
+
 
 class Scene:
     """Who is there in one project, and who watches."""
@@ -73,7 +78,8 @@ class Scene:
             lane: Roster(_number_of) for lane in source.lanes
         }
         self._places: dict[int, Place] = {}
-        self._known: dict[tuple[int, str], Shown] = {}
+        # Ordered: to find the oldest of a plain dict takes a walk over all that were dropped.
+        self._known: OrderedDict[tuple[int, str], Shown] = OrderedDict()
         self._members: list[tuple[int, str]] | None = None
         self._views: dict[ViewKey, View] = {}
         self._turns: list[Turn] = []
@@ -124,7 +130,7 @@ class Scene:
 
     def _know(self, lane: int, agent: str, shown: Shown) -> None:
         if len(self._known) >= KNOWN:
-            del self._known[next(iter(self._known))]
+            self._known.popitem(last=False)
         self._known[lane, agent] = shown
 
     def _everybody(self) -> Iterator[Shown]:
@@ -251,14 +257,16 @@ class Scene:
         if sum(now[lane].seq - begin[lane].seq for lane in now) > REPLAYED:
             return "overflow"
         end = watch.view.position
-        changes = []
+        changes, before = [], {}
         for lane, place in begin.items():
             if place.seq < now[lane].seq:
                 missed = await self._source.missed(lane, place, now[lane])
                 if missed is None:
                     return "history_trimmed"
                 changes.append((lane, missed))
-        return Replay(Position(begin), end, changes)
+                if watch.view.wanted.worded:
+                    before |= await self._source.before(lane, missed)
+        return Replay(Position(begin), end, changes, before)
 
     # Telling.
 

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from lifesigns.core.access import covers
-from lifesigns.core.change import Place
+from lifesigns.core.change import Head, Place
 from lifesigns.core.codec import Codec
 from lifesigns.core.filter import Filter
+from lifesigns.core.model import Words
 from lifesigns.core.presence import NONE, SLEEPING, STATES
 from lifesigns.hub.cursor import Position, mark_of
 from lifesigns.hub.outbox import Outbox
@@ -96,14 +97,19 @@ class View:
         """Tell whether an agent is in this view."""
         return shown is not None and (self._all or self.wanted.matches(shown.presence))
 
-    def had(self, turn: Turn) -> bool:
-        """Tell whether an agent may have been in this view, of which the log tells only what is."""
-        was, wanted = turn.after.head.was, self.wanted
+    def had(self, head: Head, before: Words | None) -> bool:
+        """Tell whether an agent was in this view, of which the log tells only what is.
+
+        What it said ``before`` is kept with its past; without that it may have been.
+        """
+        was, wanted = head.was, self.wanted
         if was == NONE or (wanted.alive is not None and wanted.alive is not (was > SLEEPING)):
             return False
         if wanted.state and STATES[was] not in wanted.state:
             return False
-        return not wanted.ids or any(covers(pattern, turn.agent) for pattern in wanted.ids)
+        if wanted.ids and not any(covers(pattern, head.agent) for pattern in wanted.ids):
+            return False
+        return before is None or wanted.suits(before)
 
     # Who looks.
 

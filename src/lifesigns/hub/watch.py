@@ -11,25 +11,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from lifesigns.hub.beat import Listener
 from lifesigns.hub.cursor import Position
 from lifesigns.hub.outbox import Outbox
-from lifesigns.hub.packet import Packet, message
+from lifesigns.hub.packet import Packet, Sink, message
 from lifesigns.hub.replay import Replay
 from lifesigns.hub.turn import Shown
 from lifesigns.hub.view import View
 
 PAGE = 100  # agents spelled before others get their turn: some milliseconds
-
-
-class Sink(Protocol):
-    """Where the frames of a watch go."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether the peer reads."""
-
-    def deliver(self, packet: Packet) -> None:
-        """Send a packet; it is taken whole."""
 
 
 class Stage(Protocol):
@@ -59,6 +49,7 @@ class Watch:
         "_replay",
         "_stage",
         "ended",
+        "listener",
         "outbox",
         "position",
         "sink",
@@ -78,6 +69,7 @@ class Watch:
         self.sink = sink
         self.position: Position = view.position  # where the next frame begins
         self.outbox: Outbox | None = None  # None: in step
+        self.listener: Listener | None = None  # it wants every beat as well
         self.waits = False  # for its turn to be pumped
         self.stale = ""  # why it has to begin with a snapshot, whatever its cursor was good for
         self.ended = False
@@ -113,6 +105,8 @@ class Watch:
 
     def pump(self) -> None:
         """Send what is due while the peer reads; called again when it does."""
+        if self.listener is not None:
+            self.listener.pump()
         while self.sink.ready and self.outbox is not None and not self.ended:
             if self._due:
                 self.sink.deliver(self._due.popleft())

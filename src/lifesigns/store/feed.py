@@ -10,15 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Protocol
 
 import msgpack
 
 from lifesigns.core.backoff import delay_s
-from lifesigns.core.change import Place, pack_snapshot, tip_of
+from lifesigns.core.change import Place, head_of, pack_snapshot, tip_of
 from lifesigns.core.errors import Unavailable
+from lifesigns.core.model import Words
+from lifesigns.core.past import Passage, unpack_passage
+from lifesigns.core.presence import NONE
 from lifesigns.store import keys, script
 from lifesigns.store.lease import Lane
 from lifesigns.store.link import Link, ReplyError
@@ -27,6 +31,8 @@ from lifesigns.store.reader import Reader
 log = logging.getLogger(__name__)
 
 HEAL_AT_ONCE = 512
+PASTS_AT_ONCE = 256
+SURPLUS = 4  # changes of an agent that may come while its past is asked for
 WAITING_MESSAGES = 10_000  # of a lane that is being healed
 RETRY_S = 0.05
 RETRY_CAP_S = 1.0
@@ -102,6 +108,32 @@ class Feed:
         surplus = place.seq - until.seq
         return changes[: len(changes) - surplus] if surplus > 0 else changes
 
+    async def before(self, lane: Lane, changes: list[bytes]) -> dict[str, Words]:
+        """Read what agents said before the first of these changes, as far as that is kept."""
+        firsts: dict[str, int] = {}
+        counts: Counter[str] = Counter()
+        for packed in changes:
+            head = head_of(packed)
+            if head.was != NONE:  # else there was nothing before
+                firsts.setdefault(head.agent, head.seq)
+            counts[head.agent] += 1
+        words: dict[str, Words] = {}
+        agents = list(firsts)
+        for i in range(0, len(agents), PASTS_AT_ONCE):
+            some = agents[i : i + PASTS_AT_ONCE]
+            asked = [self._ask_past(lane, agent, counts[agent]) for agent in some]
+            for agent, past in zip(some, await asyncio.gather(*asked), strict=True):
+                for former, passage in pairwise(past):
+                    if passage.seq == firsts[agent]:
+                        words[agent] = former.words
+        return words
+
+    async def _ask_past(self, lane: Lane, agent: str, changes: int) -> list[Passage]:
+        """Read about as many of an agent's last changes, and the one before them."""
+        key = keys.past(lane.project, lane.number, agent)
+        reply = await self._link.ask("LRANGE", key, -changes - 1 - SURPLUS, -changes)
+        return [unpack_passage(each) for each in reply]
+
     async def ask_missed(self, lane: Lane, place: Place) -> tuple[str, list[bytes] | None]:
         """Read what follows a place, up to a bound; without it why it cannot be had any more."""
         packed = msgpack.packb([place.epoch, place.at_ms, place.seq, HEAL_AT_ONCE])
@@ -139,6 +171,10 @@ class Source:
     async def missed(self, lane: int, place: Place, until: Place) -> list[bytes] | None:
         """Read the changes between two places from the log; None if it does not reach back."""
         return await self._feed.missed(self._lanes[lane], place, until)
+
+    async def before(self, lane: int, changes: list[bytes]) -> dict[str, Words]:
+        """Read what agents said before the first of these changes, as far as that is kept."""
+        return await self._feed.before(self._lanes[lane], changes)
 
 
 class _Lane:

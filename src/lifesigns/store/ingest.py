@@ -11,13 +11,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lifesigns.core.beat import beat_of
 from lifesigns.core.errors import Conflict, Unavailable
 from lifesigns.core.model import Words
 from lifesigns.core.presence import SUSPECT, is_progress, merge
 from lifesigns.core.record import unpack_record
 from lifesigns.store import keys
 from lifesigns.store.clock import StoreClock
-from lifesigns.store.commit import Commit
+from lifesigns.store.commit import NEVER, Commit
 from lifesigns.store.entry import (
     NOT_HERE,
     OLDER,
@@ -27,32 +28,44 @@ from lifesigns.store.entry import (
     Receipt,
     elapsed_ms,
 )
+from lifesigns.store.interest import Interest
 from lifesigns.store.lease import Holder, Lane, Lease
 from lifesigns.store.link import Link
 from lifesigns.store.news import Done, End, News
+from lifesigns.store.summons import Summons
 
 
 class Ingest:
     """The way down for every session of this hub."""
 
     def __init__(
-        self, link: Link, clock: StoreClock, *, flush_s: float, fold_s: float, grace_ms: int
+        self,
+        link: Link,
+        clock: StoreClock,
+        interest: Interest,
+        *,
+        flush_s: float,
+        fold_s: float,
+        grace_ms: int,
     ) -> None:
         self._clock = clock
+        self.interest = interest
         self._link = link
         self._grace_ms = grace_ms
-        self._node = ""
+        self.node = ""
         self._counter = 0
         self._loop = asyncio.get_running_loop()
         self.commit = Commit(link, clock, flush_s=flush_s, fold_s=fold_s, missing=self._greet_again)
         self._news: dict[str, News] = {}  # by session: what is not under way yet
         self._unsaid: dict[str, dict[str, Any]] = {}  # by session: what the store could not take
         self.leases: dict[str, Lease] = {}  # by session
+        self.doubtful: dict[str, None] = {}  # sessions of which the store may think otherwise
+        self.summons = Summons()
         self.beats = 0  # signs of life taken, of every kind
 
     def name_node(self, node: str) -> None:
         """Take the two characters with which this hub's sessions begin."""
-        self._node = node
+        self.node = node
 
     # What sockets say.
 
@@ -69,7 +82,7 @@ class Ingest:
     ) -> Lease:
         """Begin a session; ``done`` is called when the store has it, or with why not yet."""
         self._counter = (self._counter + 1) % 64**4
-        session = self._node + _digits(self._counter, 4)
+        session = self.node + _digits(self._counter, 4)
         member = keys.member(agent, instance, session).encode()
         lease = Lease(lane, agent, instance, session, member, ttl_ms, holder, now)
         lease.speak(words, now, self._clock.offset_ms, progress=True)
@@ -77,6 +90,8 @@ class Ingest:
         lease.ends_ms = self._clock.at_ms(now)
         self.leases[session] = lease
         self.beats += 1
+        if self.interest.wanted:
+            self._show(lease, now)
         up = self._link.up
         self._write(lease, now, {}, done if up else None, hello=True)
         if not up:
@@ -87,6 +102,10 @@ class Ingest:
         """Note a sign of life that says nothing else."""
         self.beats += 1
         lease.beat_at = now
+        if self.interest.wanted:
+            self._show(lease, now)
+        if self.summons.waiting:
+            self.summons.heard(lease.session, now)
         if lease.renewing or lease.ended:
             return
         news = self._news.get(lease.session)
@@ -110,6 +129,8 @@ class Ingest:
         if not said and ttl_ms is None:
             self._renew_and_tell(lease, now, done)
             return
+        # A stall that is due before these words are stored must not be declared.
+        by_ms = NEVER if lease.stalls_at is None else self._clock.at_ms(lease.stalls_at)
         before = lease.words()
         words = merge(before, said)
         progress = is_progress(before, said)
@@ -120,7 +141,12 @@ class Ingest:
         if differs or progress or retimed or (said and lease.rev < 0):
             self.beats += 1
             lease.beat_at = now
+            if self.interest.wanted:
+                self._show(lease, now)
+            if self.summons.waiting:
+                self.summons.heard(lease.session, now)
             self._write(lease, now, said, done)
+            self.commit.guard(by_ms)
             return
         self._renew_and_tell(lease, now, done)
 
@@ -162,6 +188,9 @@ class Ingest:
         if what == "altered":
             lease.rev = -1
             return
+        if what == "suspected":  # this hub was taken for dead
+            self.doubtful[session] = None
+            return
         self._forget(lease)
         if what == "superseded":
             lease.holder.fenced()
@@ -172,6 +201,18 @@ class Ingest:
         """Messages may have been missed: others may have written to any session's words."""
         for lease in self.leases.values():
             lease.rev = -1
+        self.doubtful.update(dict.fromkeys(self.leases))
+
+    def affirm(self, session: str) -> None:
+        """Say of a session what it last said, and when: it may count as suspect, or as gone."""
+        self.doubtful.pop(session, None)
+        lease = self.leases.get(session)
+        if lease is None:
+            return
+        if (self._loop.time() - lease.beat_at) * 1000 < lease.ttl_ms:
+            self._write(lease, lease.beat_at, {}, None)
+        else:  # it could only come and go; the next beat, if there is one, says it
+            self._unsaid.setdefault(session, {})
 
     def sent(self, news: News) -> None:
         """Forget news that are under way: what is said from now on is other news."""
@@ -219,6 +260,14 @@ class Ingest:
 
     # Inside.
 
+    def _show(self, lease: Lease, now: float) -> None:
+        """Somebody wants every beat of some agents: perhaps of this one."""
+        project, agent = lease.lane.project, lease.agent
+        if (project, agent) in self.interest.wanted and not lease.ended:
+            at_ms = self._clock.at_ms(now)
+            beat = beat_of(agent, lease.instance, lease.words(), at_ms, lease.ttl_ms)
+            self.interest.show(project, beat)
+
     def _renew_and_tell(self, lease: Lease, now: float, done: Done | None) -> None:
         self.renew(lease, now)
         if done is None:
@@ -245,7 +294,7 @@ class Ingest:
         if news is None:
             news = self._news[lease.session] = News(self, lease, now)
             news.said.update(self._unsaid.pop(lease.session, {}))
-        news.at = now
+        news.at = max(news.at, now)
         news.hello = news.hello or hello
         news.said.update(said)
         if done is not None:
@@ -264,6 +313,7 @@ class Ingest:
         if newer is not news:
             newer.hello = newer.hello or news.hello
             newer.said = news.said | newer.said
+            newer.since, newer.tries = news.since, news.tries
             newer.done = news.done + newer.done
         return newer is news
 
@@ -294,6 +344,8 @@ class Ingest:
         lease.ended = True  # renewals that wait are dropped: they would undo what ended it
         self.leases.pop(lease.session, None)
         self._unsaid.pop(lease.session, None)
+        self.doubtful.pop(lease.session, None)
+        self.summons.gone(lease.session)
 
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"

@@ -25,7 +25,11 @@ def query_of(request: Request, known: Sequence[str]) -> dict[str, str]:
 
 
 def filter_of_query(
-    request: Request, others: Sequence[str], *, alive: str = "true"
+    request: Request,
+    others: Sequence[str],
+    *,
+    alive: str = "true",
+    details: Sequence[str] = (*DETAILS, "counts"),
 ) -> tuple[Filter, dict[str, str]]:
     """Take a filter, and the ``others`` that may stand beside it.
 
@@ -51,8 +55,8 @@ def filter_of_query(
     for state in lists["state"]:
         if state not in STATES:
             raise BadRequest(f"A state is one of {', '.join(STATES)}.", field="state")
-    if single.get("detail", "full") not in (*DETAILS, "counts"):
-        raise BadRequest("detail is one of full, lite, counts.", field="detail")
+    if single.get("detail", "full") not in details:
+        raise BadRequest(f"detail is one of {', '.join(details)}.", field="detail")
     if single.get("expand", "instances") != "instances":
         raise BadRequest("Only instances can be expanded.", field="expand")
     if single.get("alive", "any") not in ("true", "false", "any"):

@@ -6,7 +6,7 @@ from lifesigns.core.codec import Codec
 from lifesigns.core.errors import BadRequest
 from lifesigns.core.request import WatchAsked
 from lifesigns.hub.fanout import Fanout
-from lifesigns.hub.packet import Sink
+from lifesigns.hub.packet import Packet, Sink
 from lifesigns.hub.watch import Watch
 
 
@@ -16,12 +16,13 @@ class Spectator:
     def __init__(self, fanout: Fanout, project: str, codec: Codec, sink: Sink, most: int) -> None:
         self._fanout = fanout
         self._project = project
-        self._codec = codec
+        self.codec = codec
         self._sink = sink
         self._most = most
         self._beginning = 0
         self._closed = False
         self._watches: dict[str, Watch] = {}  # by name
+        self._notices: dict[str, Packet] = {}  # by code: those it has not read yet
 
     async def begin(self, asked: WatchAsked) -> None:
         """Begin a watch; its frames follow by themselves."""
@@ -33,7 +34,7 @@ class Spectator:
                 self._project,
                 asked.wanted,
                 asked.detail,
-                self._codec,
+                self.codec,
                 self._sink,
                 ref=asked.ref,
                 since=asked.since,
@@ -44,16 +45,30 @@ class Spectator:
             self._fanout.unwatch(self._project, watch)
         else:
             self._watches[watch.view.name] = watch
+            self._fanout.seat(self)
 
     def end(self, name: str) -> bool:
         """End a watch; answer whether there was such a one."""
         watch = self._watches.pop(name, None)
         if watch is not None:
             self._fanout.unwatch(self._project, watch)
+            if not self._watches:
+                self._fanout.dismiss(self)
         return watch is not None
+
+    def notice(self, code: str, packet: Packet) -> None:
+        """Tell the peer what concerns all its watches; of each code the latest, when it reads."""
+        self._notices.pop(code, None)
+        self._notices[code] = packet
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._notices and self._sink.ready:
+            self._sink.deliver(self._notices.pop(next(iter(self._notices))))
 
     def pump(self) -> None:
         """The peer reads again."""
+        self._flush()
         for watch in list(self._watches.values()):
             watch.pump()
 
