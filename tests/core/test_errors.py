@@ -8,8 +8,18 @@ from collections.abc import Iterator
 import pytest
 
 from lifesigns.core import errors
-from lifesigns.core.errors import Internal, LifesignsError, RateLimited, SessionError, Unavailable
-from lifesigns.core.session import reconnects
+from lifesigns.core.caller import reconnects
+from lifesigns.core.errors import (
+    Busy,
+    Internal,
+    LifesignsError,
+    RateLimited,
+    SessionError,
+    Unauthorized,
+    Unavailable,
+    error_of,
+    error_of_close,
+)
 
 
 def drawn() -> dict[str, str]:
@@ -68,6 +78,10 @@ ANSWERS = {
     "NotFound": ("not_found", 404),
     "MethodNotAllowed": ("method_not_allowed", 405),
     "Conflict": ("conflict", 409),
+    "NoMatch": ("no_match", 409),
+    "Busy": ("busy", 409),
+    "NotAlive": ("not_alive", 409),
+    "ClaimLost": ("claim_lost", 409),
     "TooLarge": ("too_large", 413),
     "Unsupported": ("unsupported", 415),
     "BadValue": ("bad_value", 422),
@@ -145,3 +159,25 @@ def test_a_bug_of_ours_tells_nothing_of_itself() -> None:
 
 def test_errors_of_a_socket_only_are_told_apart() -> None:
     assert all(issubclass(error, SessionError) for error in CLASSES[-6:])
+
+
+@EVERY
+def test_an_error_is_known_again_by_its_code(error: type[LifesignsError]) -> None:
+    first = made(error)
+    again = error_of({"type": "error", "code": first.code, "message": first.message})
+    assert again.code == first.code
+    assert again.message == first.message
+    assert isinstance(first, type(again)) or error in (LifesignsError, SessionError, Internal)
+
+
+def test_an_error_brings_its_field_and_the_state_of_the_agent() -> None:
+    busy = error_of({"code": "busy", "message": "It is.", "state": "draining", "field": "agent"})
+    assert isinstance(busy, Busy)
+    assert (busy.state, busy.field) == ("draining", "agent")
+    assert type(error_of({"code": "of a later hub", "message": "?"})) is LifesignsError
+
+
+def test_a_closing_code_is_an_error_too() -> None:
+    refused = error_of_close(4001, "unauthorized")
+    assert isinstance(refused, Unauthorized)
+    assert error_of_close(4000, "").close_code == 4000

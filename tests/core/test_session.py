@@ -8,6 +8,7 @@ from typing import Any
 import msgpack
 import pytest
 
+from lifesigns.core.caller import reconnects
 from lifesigns.core.codec import JSON, MSGPACK, Codec
 from lifesigns.core.errors import Forbidden, Revoked, Superseded
 from lifesigns.core.filter import Filter
@@ -32,7 +33,6 @@ from lifesigns.core.session import (
     PING,
     PLAIN_BEATS,
     TEXT,
-    reconnects,
 )
 from tests.core.fleet import NOW
 from tests.core.talk import BOTH, CLOCK_MS, T0, Talk, talk

@@ -20,10 +20,10 @@ from lifesigns.cli.flag import add_flags, flags_of
 from lifesigns.cli.terminal import printable
 from lifesigns.config import ClientConfig
 from lifesigns.core.backoff import delay_s
+from lifesigns.core.caller import reconnects
 from lifesigns.core.codec import JSON
 from lifesigns.core.errors import LifesignsError, RateLimited, Unauthorized, Unavailable
 from lifesigns.core.presence import STATES
-from lifesigns.core.session import reconnects
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction as SubParsers

@@ -10,6 +10,10 @@
     ├── NotFound
     ├── MethodNotAllowed
     ├── Conflict              what is stored does not allow it
+    │   ├── NoMatch           nobody who matches can be claimed
+    │   ├── Busy              the agent is alive and takes no more work
+    │   ├── NotAlive
+    │   └── ClaimLost         the claim is not held any more, or never was
     ├── TooLarge
     ├── Unsupported           a content type that is not JSON
     ├── BadValue              a field is of the wrong type or out of its range
@@ -29,6 +33,9 @@ a socket ends when the error is fatal to it, and whether it is worth to ``retry`
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 
 class LifesignsError(Exception):
@@ -52,6 +59,11 @@ class LifesignsError(Exception):
         self.retry_after_s = retry_after_s
         # The message's own ref, where the codec refused it and nobody else can read it any more.
         self.ref: str | int | None = None
+
+    @property
+    def more(self) -> dict[str, str]:
+        """What else a refusal says, beside its words."""
+        return {}
 
 
 class BadRequest(LifesignsError):
@@ -99,6 +111,30 @@ class MethodNotAllowed(LifesignsError):
 class Conflict(LifesignsError):
     code = "conflict"
     http_status = 409
+
+    def __init__(self, message: str, *, field: str | None = None, state: str | None = None) -> None:
+        super().__init__(message, field=field)
+        self.state = state  # of the agent that was asked for
+
+    @property
+    def more(self) -> dict[str, str]:
+        return {} if self.state is None else {"state": self.state}
+
+
+class NoMatch(Conflict):
+    code = "no_match"
+
+
+class Busy(Conflict):
+    code = "busy"
+
+
+class NotAlive(Conflict):
+    code = "not_alive"
+
+
+class ClaimLost(Conflict):
+    code = "claim_lost"
 
 
 class TooLarge(LifesignsError):
@@ -171,3 +207,29 @@ class AlreadyGreeted(SessionError):
 class Superseded(SessionError):
     code = "superseded"
     close_code = 4009
+
+
+def error_of(message: Mapping[str, Any]) -> LifesignsError:
+    """Make the error again that a hub has told; one with an unknown code is of the root's class."""
+    code = message.get("code")
+    kind = next((each for each in _below(LifesignsError) if each.code == code), LifesignsError)
+    error = kind.__new__(kind)
+    LifesignsError.__init__(error, str(message.get("message")), field=message.get("field"))
+    if isinstance(error, Conflict):
+        error.state = message.get("state")
+    return error
+
+
+def error_of_close(code: int, reason: str) -> LifesignsError:
+    """Make the error that a closing code stands for."""
+    kinds = {each.close_code: each for each in (Unauthorized, Forbidden, Superseded, Revoked)}
+    error = kinds.get(code, LifesignsError)(f"The hub closed the connection: {reason or code}.")
+    error.close_code = code
+    return error
+
+
+def _below(kind: type[LifesignsError]) -> Iterator[type[LifesignsError]]:
+    for child in kind.__subclasses__():
+        if child.__module__ == __name__:  # rooms have their own
+            yield child
+            yield from _below(child)

@@ -1,4 +1,4 @@
-"""One WebSocket conversation, both sides, without I/O.
+"""The hub's side of one WebSocket conversation, without I/O.
 
 Whole messages come in by ``receive``, which answers the one event that the shell must act on;
 what is to be written is queued and fetched by ``messages_to_send``; ``closing`` says that the
@@ -9,7 +9,6 @@ Nothing here knows of frames, sockets, keys or the store.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from lifesigns.core import field
@@ -33,11 +32,9 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 GREETING, OPEN, CLOSED = "greeting", "open", "closed"
 
 NORMAL, WRONG_OPCODE, TOO_LONG = 1000, 1003, 1009
-RECONNECTABLE = frozenset({1001, 1006, 1011, 1012, 1013, 4008, 4029})
 
 SHORTEST_SILENCE_S = 0.5
 LONGEST_SILENCE_S = 60.0
-SHORTEST_BEAT_S = 0.1  # what a client dares, well within the rate that a hub allows
 
 # A beat without news in the spellings of common libraries, by whether the codec is binary: known
 # by its bytes, so that the message that makes up nearly all traffic need not be decoded.
@@ -46,11 +43,6 @@ PLAIN_BEATS: Final = {
     True: frozenset({b"\x81\xa4type\xa4beat"}),
 }
 NO_BEATS: Final[frozenset[bytes]] = frozenset()
-
-
-def reconnects(close_code: int) -> bool:
-    """Tell whether a client comes back after a socket that ended so."""
-    return close_code in RECONNECTABLE
 
 
 class ServerSession:
@@ -216,6 +208,7 @@ class ServerSession:
         message = {"type": "error", "ref": ref, "code": error.code, "message": error.message}
         if error.field is not None:
             message["field"] = error.field
+        message |= error.more
         self.send({key: value for key, value in message.items() if value is not None})
 
     def fail(self, error: LifesignsError) -> None:
@@ -268,69 +261,3 @@ class ServerSession:
             self._pinged = now
             return "ping"
         return "broken"
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A message of the hub, as its client sees it."""
-
-    type: str
-    ref: str | int | None
-    body: Mapping[str, Any]
-
-
-class ClientSession:
-    """The agent's side of a conversation: says hello, beats when it is time, pairs answers."""
-
-    __slots__ = ("_beat_every_s", "_codec", "_next_ref", "_out", "_said", "welcome")
-
-    def __init__(self, codec: Codec, hello: Mapping[str, Any], now: float) -> None:
-        self._codec = codec
-        self._out: list[bytes] = []
-        self._next_ref = 0
-        self._beat_every_s: float | None = None  # known from the welcome
-        self._said = now
-        self.welcome: Mapping[str, Any] | None = None
-        self._queue({"type": "hello", **hello})
-
-    def receive(self, payload: bytes, now: float) -> Received:
-        """Take one message of the hub."""
-        body = self._codec.decode(payload)
-        if body.get("type") == "welcome":
-            self.welcome = body
-            if body.get("agent") is not None:
-                self._beat_every_s = float(body["beat_every"])
-                self._said = now
-        return Received(str(body.get("type")), body.get("ref"), body)
-
-    def send(self, type_: str, now: float, *, ref: bool = False, **fields: Any) -> int | None:
-        """Queue a message; with ``ref`` the hub answers, under the number returned."""
-        message: dict[str, Any] = {"type": type_, **fields}
-        if ref:
-            self._next_ref += 1
-            message["ref"] = self._next_ref
-        self._said = now
-        ttl_s = fields.get("ttl")
-        if self._beat_every_s is not None and ttl_s is not None:
-            # Only ever sooner: the hub may refuse a longer one, and to beat too often is no harm.
-            self._beat_every_s = min(self._beat_every_s, max(ttl_s / 3, SHORTEST_BEAT_S))
-        self._queue(message)
-        return self._next_ref if ref else None
-
-    def deadline(self) -> float | None:
-        """Say when the next beat is due; None before the welcome, and for an observer."""
-        return None if self._beat_every_s is None else self._said + self._beat_every_s
-
-    def tick(self, now: float) -> None:
-        """Beat if it is time."""
-        due = self.deadline()
-        if due is not None and now >= due:
-            self.send("beat", now)
-
-    def messages_to_send(self) -> list[bytes]:
-        """Fetch what is to be written now."""
-        out, self._out = self._out, []
-        return out
-
-    def _queue(self, message: Mapping[str, Any]) -> None:
-        self._out.append(self._codec.encode(message))
