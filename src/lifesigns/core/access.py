@@ -79,6 +79,10 @@ class Grant:
         if self.scope == "agent" and self.agent is not None and not covers(self.agent, agent_id):
             raise Forbidden(f"This key is tied to {self.agent!r}, not to {agent_id!r}.")
 
+    def allow_claim(self) -> None:
+        """Reserve an agent, and let it go again."""
+        self._allow("beat", f"A key of the scope {self.scope!r} may not claim an agent.")
+
     def allow_post(self, poster: str | None) -> None:
         """Act on a job as its poster; ``poster`` is the job's own, None when it has none."""
         self._allow("post", f"A key of the scope {self.scope!r} may not act as a poster.")

@@ -7,11 +7,13 @@ claim is stored, or who is told of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from lifesigns.core.access import check_agent_id
-from lifesigns.core.errors import BadRequest, BadValue
+from lifesigns.core.errors import BadRequest, BadValue, Busy, LifesignsError, NotAlive
 from lifesigns.core.instant import to_text
+from lifesigns.core.model import Presence
+from lifesigns.core.presence import OFFLINE, STATES
 
 TOKEN_LETTERS = 12
 HELD_MS = 10_000  # how long a claim outlives the last sign of its holder's socket
@@ -39,6 +41,95 @@ class Claim:
     @property
     def token(self) -> str:
         return self.id.partition("@")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a delegator wants to be noted with the claim that it gets."""
+
+    token: str
+    holder: str
+    by: str
+    note: str
+    ttl_ms: int
+    bound: bool
+
+
+class Candidate(NamedTuple):
+    """An agent that was judged as it was at this number, and the instance to be claimed."""
+
+    agent: str
+    epoch: str
+    seq: int
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Won:
+    """A claim that is held from this number of its agent's changes on."""
+
+    claim: Claim
+    epoch: str
+    seq: int
+
+
+class Tried(NamedTuple):
+    """A candidate as it is now."""
+
+    agent: str
+    presence: Presence | None  # None: it was never seen
+    late: bool  # nothing of it has altered, but its lease or its state has run out
+
+
+def candidate_of(presence: Presence) -> Candidate | None:
+    """Choose the instance of an agent that is to be claimed; None if none can be.
+
+    The best one, the one with the most slots free among those, the newest of these.
+    """
+    if presence.free_slots <= 0:
+        return None
+    held = [instance for _, instance in presence.claims]
+    _, _, _, name = max(
+        (STATES.index(state), i.words.slots - held.count(i.name), i.start_ms, i.name)
+        for i, state in presence.instances
+    )
+    return Candidate(presence.id, presence.epoch, presence.seq, name)
+
+
+def refusal(agent: str, presence: Presence | None) -> LifesignsError:
+    """Say why an agent that was named cannot be claimed."""
+    state = STATES[OFFLINE] if presence is None else presence.state
+    if presence is None or not presence.alive:
+        return NotAlive(f"{agent!r} is {state}.", state=state)
+    return Busy(f"{agent!r} takes no work now: it is {state}.", state=state)
+
+
+class Standing(NamedTuple):
+    """How it is with a claim: ``why`` it is lost or in doubt; empty while all is well."""
+
+    why: str
+    final: bool
+
+
+WELL = Standing("", False)
+DOUBTFUL = ("suspect", "stalled")
+
+
+def standing(claim: Claim, presence: Presence | None, now_ms: int) -> Standing:
+    """Judge a claim by what is known of its agent."""
+    if presence is None:
+        return Standing("forgotten", True)
+    found = next((each for each in presence.instances if each[0].name == claim.instance), None)
+    if not presence.alive:
+        return Standing("revoked" if presence.reason == "revoked" else "offline", True)
+    if found is None:
+        return Standing("offline", True)
+    if (claim.token, claim.instance) not in presence.claims:
+        return Standing("expired" if now_ms >= claim.ends_ms else "released", True)
+    instance, state = found
+    if state not in DOUBTFUL:
+        return WELL
+    return Standing("node_lost" if instance.why == "node_lost" else state, False)
 
 
 def claim_id(token: str, agent: str) -> str:

@@ -141,7 +141,7 @@ class Presence:
     instances: tuple[tuple[Instance, str], ...]  # with the state of each
     epoch: str
     seq: int
-    claims: int = 0
+    claims: tuple[tuple[str, str], ...] = ()
     override: Override | None = None
     idle_since_ms: int = 0  # since when nobody has given it anything to do
 

@@ -176,7 +176,7 @@ def present(
         instances=tuple((i, STATES[rank]) for rank, i in ranked),
         epoch=epoch,
         seq=record.seq,
-        claims=len(record.claims),
+        claims=record.claims,
         override=override,
         idle_since_ms=max(record.since_ms, record.freed_ms),
     )
@@ -209,7 +209,7 @@ def full(presence: Presence, *, expand: bool = False) -> dict[str, Any]:
         "metadata": words.metadata,
         "capabilities": list(presence.capabilities),
         "slots": presence.slots,
-        "claims": presence.claims,
+        "claims": len(presence.claims),
         "free_slots": presence.free_slots,
         "did": words.did,
         "group": words.group,

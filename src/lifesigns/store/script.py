@@ -27,12 +27,34 @@ def _after_prelude(name: str, flags: str = "") -> Script:
 
 BEAT = _after_prelude("beat")
 SWEEP = _after_prelude("sweep", " flags=allow-oom")
+LOSE = _after_prelude("lose")
 HEAL = _after_prelude("heal")
 FORGET = _after_prelude("forget", " flags=allow-oom")
 RENEW = _alone("renew")
 SERVICE = _alone("service")
 TICK = _alone("tick")
+UNLIST = _alone("unlist")
 READ = _alone("read")
 SCAN = _alone("scan")
+INBOX_ADD = _alone("inbox_add")
+CLAIM = _after_prelude("claim")
+CLAIM_RENEW = _after_prelude("claim_renew")
+CLAIM_RELEASE = _after_prelude("claim_release", " flags=allow-oom")
+CLAIM_HOLD = _alone("claim_hold")
+CLAIMING = (CLAIM, CLAIM_RENEW, CLAIM_RELEASE, CLAIM_HOLD)
 
-ALL = (BEAT, SWEEP, FORGET, RENEW, SERVICE, TICK, READ, SCAN, HEAL)
+ALL = (
+    *CLAIMING,
+    BEAT,
+    SWEEP,
+    LOSE,
+    FORGET,
+    RENEW,
+    SERVICE,
+    TICK,
+    UNLIST,
+    READ,
+    SCAN,
+    HEAL,
+    INBOX_ADD,
+)

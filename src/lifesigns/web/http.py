@@ -34,6 +34,7 @@ from lifesigns.core.errors import (
 from lifesigns.core.model import Limits
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.feed import Feed
+from lifesigns.store.hold import Hold
 from lifesigns.store.link import ReplyError
 from lifesigns.store.registry import Registry
 from lifesigns.store.store import Store
@@ -45,6 +46,7 @@ from lifesigns.web.rate import Rate
 from lifesigns.workers.census import Census
 from lifesigns.workers.sweeper import Sweeper
 from lifesigns.workers.ticker import Ticker
+from lifesigns.workers.warden import Warden
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,8 @@ class Desk:
     clock: StoreClock
     ticker: Ticker
     sweeper: Sweeper
+    warden: Warden
+    hold: Hold
     census: Census
     feed: Feed
     lobby: Lobby
@@ -84,7 +88,7 @@ def refuse(error: LifesignsError) -> Response:
     """Answer an error in the hub's own shape."""
     named = error.field is not None
     detail = [{"field": error.field, "message": error.message}] if named else []
-    body = {"error": error.message, "code": error.code, "detail": detail}
+    body = {"error": error.message, "code": error.code, "detail": detail, **error.more}
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
@@ -155,6 +159,9 @@ class Site:
             await self._router(scope, receive, told)
         except ClientDisconnect:
             log.debug("a client went away before its request was whole")
+        except asyncio.CancelledError:  # the hub goes, and waits for this call no longer
+            if not begun:
+                await refuse(Unavailable("This hub goes.", retry_after_s=1.0))(scope, receive, send)
         except Exception as error:
             if begun:
                 log.exception("a call failed after its answer had begun")

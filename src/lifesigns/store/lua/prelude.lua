@@ -20,7 +20,7 @@ local BUSY, AVAILABLE, SERVES = 7, 8, {[5] = true, [7] = true, [8] = true} -- ra
 local SEQ, AT, RANK, SINCE, UP, DOWNED, WHY, TEXT, RANKS, LAST, FENCES, INSTS = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 local CLAIMS, OVERRIDE, FREED = 13, 14, 15
 local NAME, SESSION, START, N, REV, TTL, REASON, PAIRS, HEARD, SAID, PROGRESSED, WORDED, BLOB, SLOTS = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
-local TTL_OF, ENDS, BOUND = 6, 8, 9
+local HOLDER, TTL_OF, ENDS, BOUND = 2, 6, 8, 9
 local SEP = '\31'
 
 local now = tonumber(ARGV[1])
