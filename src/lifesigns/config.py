@@ -44,6 +44,7 @@ NOT_ABOVE = (
     ("message_bytes", "check_message_bytes", "a check is a message"),
     ("body_bytes", "bulk_body_bytes", "a bulk of one is a body"),
     ("flush_ms", "fold_ms", "what is folded leaves with a flush"),
+    ("drain_window_s", "drain_s", "a drain has an end"),
 )
 
 
@@ -63,6 +64,9 @@ class Config:
     host: str = setting("127.0.0.1", HOST, "where it listens: a new hub is for this machine alone")
     port: int = setting(
         8700, whole(0, 65_535), "where it listens: seldom in use; 0 is any free one"
+    )
+    workers: int = setting(
+        1, whole(1, 256), "processes on its port, a hub each: one serves some 10,000 agents"
     )
     redis: str | None = setting(
         None,
@@ -160,7 +164,7 @@ class Config:
     max_connections: int = setting(
         16_000,
         whole(1, 10_000_000),
-        "sockets at once: under 100 MB at 6 KB each, under 20,000 open files",
+        "sockets at once, of a worker: under 100 MB at 6 KB each, under 20,000 open files",
     )
     store_timeout_s: float = setting(
         3.0, number(0.1, 60), "a beat not written by then is dropped: it holds up every expiry"
@@ -176,6 +180,12 @@ class Config:
     )
     flush_ms: int = setting(
         3, whole(0, 100), "between writes under load: half the cost a beat, and nobody sees 3"
+    )
+    drain_s: float = setting(
+        10.0, number(1, 600), "from SIGTERM to the end, whatever peers do: so long docker waits"
+    )
+    drain_window_s: float = setting(
+        4.0, number(0, 600), "closes of thousands are spread over it, and so are their hellos"
     )
     key_memory_s: float = setting(
         60.0, number(1, 3600), "a verified key is known: it bridges a store that restarts"

@@ -10,11 +10,9 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import msgpack
-import uvicorn
 
 from lifesigns.config import Config
 from lifesigns.core.access import DEFAULT_PROJECT, ROOT_ID, Grant
@@ -26,46 +24,68 @@ from lifesigns.store.address import Address
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.embedded import EmbeddedStore
 from lifesigns.store.feed import Feed, Source
+from lifesigns.store.hold import Hold
+from lifesigns.store.inbox import TELL, Inbox
 from lifesigns.store.ingest import Ingest
+from lifesigns.store.interest import Interest
 from lifesigns.store.keyfile import NAME as KEY_FILE
 from lifesigns.store.link import Link, ReplyError
+from lifesigns.store.probe import PROBE, SIGNS, Probe
 from lifesigns.store.registry import Registry
 from lifesigns.store.store import Store, Terms
-from lifesigns.web import account, operation, pulse, sse
+from lifesigns.web import account, inbox, operation, page, pulse, sse
 from lifesigns.web.auth import Gate, OpenGate
 from lifesigns.web.door import Rules
 from lifesigns.web.http import Desk, Site
 from lifesigns.web.lobby import Lobby
 from lifesigns.web.rate import Rate
-from lifesigns.web.socket import HubProtocol
+from lifesigns.web.server import Server, listen
 from lifesigns.workers.census import Census
 from lifesigns.workers.sweeper import Sweeper
 from lifesigns.workers.ticker import Ticker
+from lifesigns.workers.warden import Warden
 
 log = logging.getLogger(__name__)
 
-Announce = Callable[[str], None]
 Revive = Callable[[], Awaitable[None]] | None
 
 FEED_SILENT_S = 1.5  # a half-open feed is found within three seconds
 OWN_TICK_S = 1.0  # how often a hub tells itself something, to hear how late it comes
-PARTING_S = 3.0  # how long a hub that goes waits for its last beats to be stored
-FAREWELL_S = 5  # how long it waits for its connections to end
-KEEP_ALIVE_S = 75  # longer than an agent that posts once a minute pauses
-BACKLOG = 4096  # thousands of agents may come back in the same moment
+PARTING_S = 3.0  # how long a hub that goes waits for its last beats to be stored,
+LEAVING_S = 1.0  # and for the store to hear that it goes
+# Of the time that a drain has: what is kept for all that comes after this.
+AFTER_BEATS, AFTER_LEAVING, AFTER_STORE = 0.2, 0.15, 0.02
 
 
-async def run(config: Config, announce: Announce) -> None:
-    """Run a hub until it is told to stop; ``announce`` takes the lines for who started it."""
+class Starter(Protocol):
+    """Whoever started a hub: a person, or a process that runs several of them on one port."""
+
+    shares_port: bool
+    greets: bool  # whether it wants a login ticket
+
+    def announce(self, text: str) -> None:
+        """Take a line for people."""
+
+    def ready(self, node: str, url: str) -> None:
+        """The hub serves, by this name and at this address."""
+
+    def attend(self, bell: Bell) -> None:
+        """Take the bell: who ends a hub need not do it by a signal."""
+
+
+async def run(config: Config, starter: Starter) -> None:
+    """Run a hub until it is told to stop."""
     async with AsyncExitStack() as stack:
         bell = stack.enter_context(_signals())  # outermost: nothing cuts the parting short
-        listener = listen(config.host, config.port)  # first: a port that is taken costs nothing yet
+        starter.attend(bell)
+        # First: a port that is taken costs nothing yet.
+        listener = listen(config.host, config.port, shared=starter.shares_port)
         stack.callback(listener.close)
-        address, revive = await _find_store(config, stack)
+        address, revive = await _find_store(config, stack, bell)
         hub = await stack.enter_async_context(open_hub(config, address, revive))
         if config.auth:
-            await _open_accounts(config, hub, announce)
-        server = Server(hub.site, hub.lobby, lambda: _ready(hub, listener, announce))
+            await _open_accounts(config, hub, starter)
+        server = Server(hub.site, hub.lobby, lambda: _ready(hub, listener, starter))
         bell.server = server
         await server.serve(sockets=[listener])
 
@@ -75,11 +95,13 @@ class Hub:
 
     def __init__(self, config: Config, address: Address, revive: Revive) -> None:
         self.clock = StoreClock()
+        self.hold = Hold(self.clock)
         self.link = Link(
             address,
             name="lifesigns",
             scripts=script.ALL,
             on_up=self._store_is_back,
+            on_down=self._store_is_away,
             before_reconnect=revive,
         )
         self.inbox = Link(
@@ -90,9 +112,11 @@ class Hub:
             silent_s=FEED_SILENT_S,
         )
         self.registry = Registry(self.link)
+        self.interest = Interest(self.link, self.inbox)
         self.ingest = Ingest(
             self.link,
             self.clock,
+            self.interest,
             flush_s=config.flush_ms / 1000,
             fold_s=config.fold_ms / 1000,
             grace_ms=round(config.grace_s * 1000),
@@ -104,20 +128,29 @@ class Hub:
             patience_s=config.store_timeout_s,
         )
         self.store = Store(self.link, self.clock, self.ingest, self.registry, terms)
+        self.probe = Probe(self.store, self.link, self.clock, self.ingest)
+        self.letters = Inbox(self.store, self.link, self.inbox, self.clock, self.ingest)
         self.feed = Feed(self.link, self.inbox, self.store.reader)
         limits = _limits(config)
         self.fanout = Fanout(
             lambda project: Source(self.feed, self.store.lanes(project)),
+            self.interest,
+            self.hold,
             frame_bytes=limits.outgoing_frame_bytes,
         )
+        self.hold.on_held = self.fanout.held
         self.ticker = Ticker(
             self.link,
             self.clock,
             self.ingest,
+            self.hold,
             tick_s=config.tick_ms / 1000,
             lease_ms=config.node_lease_ms,
         )
-        self.sweeper = Sweeper(self.link, self.store, self.ticker, history_len=config.history_len)
+        self.sweeper = Sweeper(
+            self.link, self.store, self.ticker, self.hold, history_len=config.history_len
+        )
+        self.warden = Warden(self.link, self.store, self.ticker, self.ingest)
         self.ticker.on_tick = self._ticked
         self._inbox_channel = ""
         self._told_at = 0.0
@@ -132,11 +165,15 @@ class Hub:
             gate=self.gate,
             store=self.store,
             ingest=self.ingest,
+            probe=self.probe,
+            inbox=self.letters,
             clock=self.clock,
             fanout=self.fanout,
             limits=limits,
             rules=rules,
             max_connections=config.max_connections,
+            drain_s=config.drain_s,
+            drain_window_s=config.drain_window_s,
         )
         desk = Desk(
             gate=self.gate,
@@ -145,6 +182,8 @@ class Hub:
             clock=self.clock,
             ticker=self.ticker,
             sweeper=self.sweeper,
+            warden=self.warden,
+            hold=self.hold,
             census=Census(self.store),
             feed=self.feed,
             lobby=self.lobby,
@@ -155,7 +194,8 @@ class Hub:
             bulk_body_bytes=config.bulk_body_bytes,
             open_metrics=config.loopback,
         )
-        self.site = Site(desk, (*pulse.ROUTES, *sse.ROUTES, *account.ROUTES, *operation.ROUTES))
+        rooms = (pulse, inbox, sse, account, operation, page)
+        self.site = Site(desk, [route for room in rooms for route in room.ROUTES])
 
     async def start(self) -> None:
         """Connect, and join the other hubs."""
@@ -165,45 +205,73 @@ class Hub:
         self.lobby.node = node
         self._inbox_channel = keys.inbox(self.link.address.db, node)
         self.inbox.subscribe(self._inbox_channel)
+        self.interest.start()
         await self.store.know(DEFAULT_PROJECT)
         await self.gate.recheck()
 
-    async def stop(self) -> None:
-        """Write what is left, and leave the other hubs."""
+    async def settle(self) -> None:
+        """Write what is left."""
         self.lobby.wheel.stop()
+        patience_s = min(PARTING_S, self.lobby.left_s(AFTER_BEATS))
         try:
-            async with asyncio.timeout(PARTING_S):
+            async with asyncio.timeout(patience_s):
                 await self.ingest.commit.settle()
         except TimeoutError:
-            log.warning("the store did not take the last beats in %g s", PARTING_S)
-        await self.ticker.leave()
-        await self.inbox.aclose()
-        await self.link.aclose()
+            log.warning("the store did not take the last beats in %.1f s", patience_s)
+
+    async def stop(self) -> None:
+        """Leave the other hubs."""
+        try:
+            async with asyncio.timeout(min(LEAVING_S, self.lobby.left_s(AFTER_LEAVING))):
+                await self.ticker.leave()
+        except TimeoutError:
+            log.info("the store did not hear that this hub goes")
+        self.interest.stop()
+        await asyncio.gather(self.inbox.aclose(), self.link.aclose())
 
     def _store_is_back(self) -> None:
         self.ingest.commit.unfold()
         self.feed.store_is_back()
+        self.interest.store_is_back()
+        self.fanout.store_is_back()
+
+    def _store_is_away(self) -> None:
+        self.fanout.store_is_away()
 
     def _pushed(self, push: list[Any]) -> None:
         what, channel = push[0], push[1].decode()
         mine = channel == self._inbox_channel
         if what == b"message":
             if mine:
-                about, *_, last = msgpack.unpackb(push[2])
-                if about == "tick":
-                    self.feed.lag_s = max(0.0, asyncio.get_running_loop().time() - last)
-                else:
-                    self.ingest.told(about, last)
+                self._told(*msgpack.unpackb(push[2]))
             else:
                 self.feed.heard(channel, push[2])
+                self.interest.heard(channel, push[2])
+                self.letters.heard(channel, push[2])
         elif what == b"subscribe":  # whatever was told before this moment was missed
             if mine:
                 self.ingest.doubt()
             else:
                 self.feed.confirmed(channel)
+                self.interest.confirmed(channel)
+                self.letters.confirmed(channel)
+
+    def _told(self, about: str, *told: Any) -> None:
+        """Take a message of the inbox: the first word says what it is about."""
+        if about == "tick":
+            self.feed.lag_s = max(0.0, asyncio.get_running_loop().time() - told[-1])
+        elif about == PROBE:
+            self.probe.asked(*told)
+        elif about == SIGNS:
+            self.probe.answered(*told)
+        elif about == TELL:
+            self.letters.told(*told)
+        else:
+            self.ingest.told(about, told[-1])
 
     def _ticked(self) -> None:
         self.sweeper.ticked()
+        self.warden.ticked()
         now = asyncio.get_running_loop().time()
         if now >= self._told_at + OWN_TICK_S:
             self._told_at = now
@@ -232,53 +300,22 @@ async def open_hub(config: Config, address: Address, revive: Revive) -> AsyncIte
     loops = [
         asyncio.create_task(hub.ticker.run(), name="ticker"),
         asyncio.create_task(hub.sweeper.run(), name="sweeper"),
+        asyncio.create_task(hub.warden.run(), name="warden"),
     ]
     for each in loops:
         each.add_done_callback(_mourn)
     try:
         yield hub
     finally:
+        await hub.settle()  # while it still ticks: a hub that is silent meanwhile seems to be dead
         for each in loops:
             each.cancel()
         await asyncio.wait(loops)
         await hub.stop()
 
 
-class Server(uvicorn.Server):
-    """uvicorn, told by us when to stop."""
-
-    def __init__(self, site: Site, lobby: Lobby, ready: Callable[[], Awaitable[None]]) -> None:
-        config = uvicorn.Config(
-            site,
-            ws=partial(HubProtocol, lobby),  # type: ignore[arg-type]
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=FAREWELL_S,
-            backlog=BACKLOG,
-        )
-        super().__init__(config)
-        self._ready = ready
-        self._lobby = lobby
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        await self._ready()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._lobby.drain()
-        await super().shutdown(sockets)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are ours: uvicorn would raise them again before the store is closed."""
-        yield
-
-
 class Bell:
-    """Rung by a signal: a hub that starts gives up, one that serves goes; once is enough."""
+    """Rung by a signal: a hub that starts gives up, one that serves goes, told twice at once."""
 
     def __init__(self) -> None:
         self.server: Server | None = None
@@ -286,18 +323,30 @@ class Bell:
         self._starting = asyncio.current_task()
 
     def ring(self) -> None:
-        if not self.rung:
-            self.rung = True
-            if self.server is not None:
-                self.server.should_exit = True
-            elif self._starting is not None:
-                self._starting.cancel()
+        if self.server is not None:
+            self.server.go()
+        elif not self.rung and self._starting is not None:
+            self._starting.cancel()
+        self.rung = True
+
+    def retire(self) -> None:
+        """Go, and leave the port at once to others who share it."""
+        if self.server is not None:
+            self.server.deafen()
+        self.ring()
+
+    def left_s(self, reserve: float) -> float | None:
+        """Tell how long a hub that goes may still take; None: as long as it likes."""
+        return self.server.left_s(reserve) if self.server is not None and self.rung else None
 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[Bell]:
     loop, bell = asyncio.get_running_loop(), Bell()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         loop.add_signal_handler(number, bell.ring)
     try:
         yield bell
@@ -305,48 +354,44 @@ def _signals() -> Iterator[Bell]:
         if not bell.rung:
             raise
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 
-async def _find_store(config: Config, stack: AsyncExitStack) -> tuple[Address, Revive]:
+async def _find_store(config: Config, stack: AsyncExitStack, bell: Bell) -> tuple[Address, Revive]:
     if config.redis is not None:
         return Address.parse(config.redis), None
     embedded = EmbeddedStore(config.data_dir)
     await embedded.start()
-    stack.push_async_callback(embedded.stop)
+    stack.push_async_callback(_stop_store, embedded, bell)
     log.info("the embedded store was %s in %s", embedded.how, embedded.folder)
     return Address.parse(embedded.url), embedded.revive
 
 
-async def _open_accounts(config: Config, hub: Hub, announce: Announce) -> None:
+async def _stop_store(embedded: EmbeddedStore, bell: Bell) -> None:
+    """A server that takes longer than a drain may ends by itself; else the next hub adopts it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(bell.left_s(AFTER_STORE)):
+            await embedded.stop()
+
+
+async def _open_accounts(config: Config, hub: Hub, starter: Starter) -> None:
     now_ms = time.time_ns() // 1_000_000
     made = await hub.registry.ensure_root(config.admin_key, config.data_dir, now_ms=now_ms)
     await hub.gate.recheck()  # a root key that was replaced is no news to those who come now
     if made is not None:
-        announce(f"root key, kept in {config.data_dir / KEY_FILE}, shown only now: {made}")
+        starter.announce(f"root key, kept in {config.data_dir / KEY_FILE}, shown only now: {made}")
+    if not starter.greets:
+        return
     root = Grant(ROOT_ID, DEFAULT_PROJECT, "root")
     ticket, _ = await hub.registry.create_ticket(root, "login", now_ms=now_ms)
-    announce(f"login ticket, good for 15 minutes: {ticket}")
+    starter.announce(f"login ticket, good for 15 minutes: {ticket}")
 
 
-async def _ready(hub: Hub, listener: socket.socket, announce: Announce) -> None:
+async def _ready(hub: Hub, listener: socket.socket, starter: Starter) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    announce(f"hub {hub.ticker.node}: http://{shown}:{port}")
-    announce("ready")
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Open the socket on which a hub listens."""
-    family, _, _, _, place = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listener = socket.create_server(place[:2], family=family, backlog=BACKLOG)
-    # Accepted sockets inherit it. asyncio's own loop leaves it out, and then the second write of an
-    # answer waits until the first is acknowledged: 40 ms.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
+    starter.ready(hub.ticker.node, f"http://{shown}:{port}")
 
 
 def _limits(config: Config) -> Limits:

@@ -221,12 +221,13 @@ async def test_full_hub_refuses_with_503_until_somebody_leaves(fresh_url: str) -
 
 async def test_hub_that_is_drained_refuses_with_503(hub: RunningHub) -> None:
     async with living(hub, "a") as agent:
-        hub.hub.lobby.drain()
+        draining = asyncio.create_task(hub.hub.lobby.drain())
         goaway = await agent.hear()
         assert goaway["type"] == "goaway"
         assert 0 <= goaway["reconnect_in_ms"] <= 10_000
         assert goaway["why"]
         assert await agent.ended() == 1001
+        await draining
         assert (await refusal(hub))[0] == 503
         async with hub.client() as http:
             assert (await http.get("/readyz")).status_code == 503

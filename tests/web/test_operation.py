@@ -59,7 +59,7 @@ async def test_a_hub_without_its_store_lives_and_takes_no_work(
 
 async def test_a_hub_that_is_drained_is_not_ready(hub: RunningHub) -> None:
     async with hub.client("") as stranger:
-        hub.hub.lobby.drain()
+        await hub.hub.lobby.drain()
         ready = await stranger.get("/readyz")
         assert (ready.status_code, ready.json()["code"]) == (503, "unavailable")
         assert (await stranger.get("/livez")).status_code == 200

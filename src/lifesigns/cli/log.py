@@ -69,6 +69,17 @@ class TextFormatter(EventFormatter):
         return " ".join([head, *(f"{name}={_quoted(value)}" for name, value in more)])
 
 
+class Signature(logging.Filter):
+    """Signs each record with the hub's name, once it has one: several may write to one stream."""
+
+    node = ""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if self.node:
+            record.node = self.node
+        return True
+
+
 def handler(form: str, secrets: Iterable[str], stream: TextIO) -> logging.Handler:
     """Make the one way out: ``form`` is json or text, ``secrets`` are masked wherever they are."""
     redactor = Redactor(secrets)
@@ -78,14 +89,16 @@ def handler(form: str, secrets: Iterable[str], stream: TextIO) -> logging.Handle
     return made
 
 
-def set_up(form: str, level: str, secrets: Iterable[str] = ()) -> None:
-    """Send everything that is logged in this process through one handler."""
-    root = logging.getLogger()
+def set_up(form: str, level: str, secrets: Iterable[str] = ()) -> Signature:
+    """Send everything that is logged in this process through one handler; answer what signs it."""
+    root, signature = logging.getLogger(), Signature()
     root.handlers[:] = [handler(form, secrets, sys.stderr)]
+    root.handlers[0].addFilter(signature)
     root.setLevel(level.upper())
     for name, least in TALKATIVE.items():
         logging.getLogger(name).setLevel(max(root.level, least))
     logging.captureWarnings(True)
+    return signature
 
 
 def _quoted(value: Scalar) -> str:

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from lifesigns import __version__
-from lifesigns.cli import doctor, keys, serve, watch
+from lifesigns.cli import doctor, keys, serve, watch, worker
 from lifesigns.cli.terminal import printable
 from lifesigns.core.errors import BadRequest, BadValue, LifesignsError
 
-COMMANDS = (serve, watch, keys, doctor)
+COMMANDS = (serve, watch, keys, doctor, worker)
 EXIT_CODES = """\
 exit codes:
   0    it is done, or all is well

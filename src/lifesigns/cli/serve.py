@@ -1,23 +1,23 @@
-"""`lifesigns serve`: one hub, until it is told to stop."""
+"""`lifesigns serve`: one hub, or several on one port, until they are told to stop."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import errno
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lifesigns import __version__
 from lifesigns.cli import descriptor
-from lifesigns.cli.extra import INSTALL, missing
 from lifesigns.cli.flag import add_flags, flags_of
+from lifesigns.cli.hub import check_install, run_hub, secrets_of, told
 from lifesigns.config import Config, misspelt
-from lifesigns.core.errors import LifesignsError, Unavailable
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction as SubParsers
+
+    from lifesigns.cli.log import Signature
+    from lifesigns.node import Bell
 
 log = logging.getLogger(__name__)
 
@@ -35,38 +35,61 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    config = Config.load(flags_of(args, Config))
-    if absent := missing():
-        raise Unavailable(f"a hub needs {', '.join(absent)}: {INSTALL}")
-    store, secrets = _store(config)
+    flags = flags_of(args, Config)
+    config = Config.load(flags)
+    check_install()
+    store, secrets = _store(config), secrets_of(config)
 
     from lifesigns.cli.log import set_up
 
-    set_up(config.log_format, config.log_level, secrets)
+    signature = set_up(config.log_format, config.log_level, secrets)
     _look_around(config)
     announce(f"Lifesigns {__version__}")
     announce(f"store: {store}")
-    try:
-        _run_node(config)
-    except Exception as error:
-        log.debug("the hub ended", exc_info=True)
-        raise _told(_leaf(error), config) from error
+    if config.workers == 1:
+        run_hub(config, Person(signature))
+    else:
+        from lifesigns.cli.workforce import Workforce
+
+        try:
+            asyncio.run(Workforce(config, flags, announce).run())
+        except OSError as error:
+            raise told(error, config) from error
     return 0
+
+
+class Person:
+    """Somebody at a terminal, or a service manager, who started one hub."""
+
+    shares_port = False
+    greets = True
+
+    def __init__(self, signature: Signature) -> None:
+        self._signature = signature
+
+    def announce(self, text: str) -> None:
+        announce(text)
+
+    def ready(self, node: str, url: str) -> None:
+        self._signature.node = node
+        announce(f"hub {node}: {url}")
+        announce("ready")
+
+    def attend(self, bell: Bell) -> None:
+        """Signals are enough."""
 
 
 def announce(text: str) -> None:
     print(text, flush=True)
 
 
-def _store(config: Config) -> tuple[str, list[str]]:
-    """Say which store it will be, and what of it must never be shown."""
+def _store(config: Config) -> str:
+    """Say which store it will be."""
     from lifesigns.store.address import Address
 
-    secrets = [config.admin_key] if config.admin_key else []
     if config.redis is None:
-        return f"an embedded Valkey in {config.data_dir}", secrets
-    address = Address.parse(config.redis)
-    return str(address), [*secrets, address.password] if address.password else secrets
+        return f"an embedded Valkey in {config.data_dir}"
+    return str(Address.parse(config.redis))
 
 
 def _look_around(config: Config) -> None:
@@ -80,37 +103,3 @@ def _look_around(config: Config) -> None:
         )
     for name in misspelt():
         log.warning("%s is no setting", name)
-
-
-def _run_node(config: Config) -> None:
-    from lifesigns import node
-
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(node.run(config, announce))
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
-def _leaf(error: Exception) -> Exception:
-    """Take the first error out of the groups that task groups make."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _told(error: Exception, config: Config) -> LifesignsError:
-    """Make of what ended the hub a sentence for whoever started it."""
-    if isinstance(error, LifesignsError):
-        return error
-    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return Unavailable(f"{config.host}:{config.port} is taken: choose another --port")
-    if isinstance(error, OSError):
-        return Unavailable(f"the hub could not run: {error}")
-    kind = type(error).__name__
-    return Unavailable(f"the hub ended by an error of its own: {kind}: {error}")

@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import random
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Protocol
 
 from lifesigns.core.model import Limits
 from lifesigns.hub.fanout import Fanout
 from lifesigns.store.clock import StoreClock
+from lifesigns.store.inbox import Inbox
 from lifesigns.store.ingest import Ingest
+from lifesigns.store.probe import Probe
 from lifesigns.store.store import Store
 from lifesigns.web.auth import Gate
 from lifesigns.web.door import Rules
 from lifesigns.web.wheel import Wheel
 
+RESERVE = 0.4  # of the time of a drain: for the last beats, and for leaving the store
+CLOSES_PER_S = 1_000  # two hubs take so many hellos a second with ease, on one core each
+BACK_WITHIN_MS = 1_000  # a few agents come back within this
+TOLD_AT_ONCE = 200  # one turn of the loop tells so many, a few ms
+STEP_S = 0.01
 
-class Connection(Protocol):
-    """What the lobby knows of one."""
+
+class Guest(Protocol):
+    """Whoever is sent away when the hub goes."""
+
+    def forewarn(self, reconnect_in_ms: int) -> None:
+        """Say that the hub goes, and when to come back to another."""
+
+    def send_away(self) -> None:
+        """End it in order; it comes back by itself."""
+
+
+class Connection(Guest, Protocol):
+    """What the lobby knows of a socket."""
 
     @property
     def key_id(self) -> str | None: ...
@@ -26,10 +46,10 @@ class Connection(Protocol):
         """Its key is not good any more."""
 
     def shutdown(self) -> None:
-        """The hub goes."""
+        """End it now, whatever the peer does."""
 
 
-class Stream(Protocol):
+class Stream(Guest, Protocol):
     """What the lobby knows of an event stream."""
 
     def end(self) -> None:
@@ -45,15 +65,21 @@ class Lobby:
         gate: Gate,
         store: Store,
         ingest: Ingest,
+        probe: Probe,
+        inbox: Inbox,
         clock: StoreClock,
         fanout: Fanout,
         limits: Limits,
         rules: Rules,
         max_connections: int,
+        drain_s: float,
+        drain_window_s: float,
     ) -> None:
         self.gate = gate
         self.store = store
         self.ingest = ingest
+        self.probe = probe
+        self.inbox = inbox
         self.clock = clock
         self.fanout = fanout
         self.limits = limits
@@ -66,6 +92,11 @@ class Lobby:
         self.tasks: set[asyncio.Task[None]] = set()
         self.streams: dict[Stream, str] = {}  # and whose key each was opened with
         self.draining = False
+        self.gone_by = float("inf")  # when a hub that goes has to be gone
+        self._drain_s = drain_s
+        self._drain_window_s = drain_window_s
+        self._drained: asyncio.Task[None] | None = None
+        self._hurried = asyncio.Event()
         self.shown_limits = {
             "message_bytes": limits.message_bytes,
             "check_message_bytes": limits.check_message_bytes,
@@ -97,13 +128,56 @@ class Lobby:
         if self.gate.revision != former:
             await self.store.relearn()
 
-    def drain(self) -> None:
-        """Send all away; their leases run on, so that they can come back elsewhere."""
-        self.draining = True
+    def close(self) -> None:
+        """Take nobody any more: from here on the hub goes."""
+        if not self.draining:
+            self.draining = True
+            self.gone_by = self.loop.time() + self._drain_s
+
+    def hurry(self) -> None:
+        """Whoever is still here is cut off: somebody does not want to wait."""
+        self._hurried.set()
+
+    async def drain(self) -> None:
+        """Send all away, once, and return when they are gone.
+
+        Their leases run on, so that they can come back elsewhere. All are told at once, and closed
+        one after another: thousands must not come back in the same moment.
+        """
+        self.close()
+        if self._drained is None:
+            self._drained = self.loop.create_task(self._send_all_away())
+        await asyncio.shield(self._drained)
+
+    async def _send_all_away(self) -> None:
+        guests: list[Guest] = [*self.open, *self.streams]
+        random.shuffle(guests)
+        window_s = min(self._drain_window_s, len(guests) / CLOSES_PER_S)
+        for i, guest in enumerate(guests):
+            guest.forewarn(random.randrange(max(BACK_WITHIN_MS, round(window_s * 1000))))
+            if i % TOLD_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        began = self.loop.time()
+        for i, guest in enumerate(guests):
+            due = began + window_s * i / len(guests)
+            if self.loop.time() < due:
+                await self.until(lambda due=due: self.loop.time() >= due)  # type: ignore[misc]
+            guest.send_away()
+        await self.until(lambda: not self.open and not self.streams)
         for connection in list(self.open):
             connection.shutdown()
-        for stream in self.streams:
-            stream.end()
+
+    async def until(self, done: Callable[[], bool], most_s: float = float("inf")) -> None:
+        """Wait for the end of something, as long as the hub that goes can wait for its guests."""
+        give_up = min(self.loop.time() + most_s, self.gone_by - RESERVE * self._drain_s)
+        while not done() and not self._hurried.is_set() and self.loop.time() < give_up:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STEP_S):
+                    await self._hurried.wait()
+
+    def left_s(self, reserve: float) -> float:
+        """Tell how long the hub may stay if this share of its time is kept for what comes after."""
+        return self.gone_by - reserve * self._drain_s - self.loop.time()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something that takes an await, and keep it from being collected."""
