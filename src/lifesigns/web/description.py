@@ -11,7 +11,9 @@ from typing import Any
 from lifesigns import __version__
 from lifesigns.core.filter import WORDS
 from lifesigns.core.presence import DETAILS, STATES
+from lifesigns.core.request import WATCH_DETAILS
 from lifesigns.web import example
+from lifesigns.web.poll import LONGEST_S
 from lifesigns.web.pulse import BULK, LISTED
 from lifesigns.web.schema import NAME, SCHEMAS, Schema, record, ref, several
 from lifesigns.workers.census import METADATA, PARTS
@@ -36,6 +38,9 @@ ERRORS = {
     500: ("internal", "A fault of the hub; nothing is told of it", "Something went wrong here."),
     503: ("unavailable", "The store is away; try again", "The store is away."),
 }
+
+
+LETTER_PATTERN = "^[0-9]{1,15}-[0-9]{1,15}-[A-Za-z0-9._:@~-]{1,128}$"
 
 
 def _error(status: int) -> Schema:
@@ -72,7 +77,7 @@ def _operation(
         operation["parameters"] = parameters
     if takes is not None:
         content = {"schema": ref(takes)} | ({} if sample is None else {"example": sample})
-        required = "required" in SCHEMAS[takes]
+        required = not {"required", "minProperties"}.isdisjoint(SCHEMAS[takes])
         operation["requestBody"] = {"required": required, "content": {JSON_TYPE: content}}
     operation["responses"] = {str(status): answer} | {
         str(each): {"$ref": f"#/components/responses/{each}"} for each in sorted(failures)
@@ -96,6 +101,7 @@ def _path(name: str, schema: Schema) -> Schema:
 
 
 AGENT = _path("id", ref("AgentId"))
+LETTER_ID = _path("id", {"type": "string", "pattern": LETTER_PATTERN})
 KEY_ID = _path("id", {"type": "string", "minLength": 1})
 PROJECT_NAME = _path("name", ref("ProjectName"))
 EXPAND = _query("expand", {"enum": ["instances"]}, "spell the instances out")
@@ -178,6 +184,48 @@ PATHS: dict[str, Schema] = {
             asks=(AGENT,),
         )
     },
+    "/v1/pulse/{id}/tell": {
+        "post": _operation(
+            "tell",
+            "Tell an agent something: over its sockets, and in its inbox",
+            _answer(ref("Letter"), "What lies in its inbox now", example.LETTER),
+            *WRITING,
+            status=201,
+            takes="NewTell",
+            sample={"message": {"text": "the index is new"}},
+            asks=(AGENT,),
+        )
+    },
+    "/v1/inbox": {
+        "get": _operation(
+            "readInbox",
+            "Read what an agent was told and has not acknowledged; wait if that is nothing",
+            _answer(ref("Letters"), "The oldest first, a hundred at most", example.LETTERS),
+            *READING,
+            asks=(
+                _query("agent", ref("AgentId"), "whose; of a key that is tied to one, its own"),
+                _query(
+                    "after",
+                    {"type": "string", "pattern": f"^$|{LETTER_PATTERN}"},
+                    "the `next` of the answer before",
+                ),
+                _query(
+                    "wait",
+                    {"type": "integer", "minimum": 0, "maximum": LONGEST_S, "default": 0},
+                    "for how many seconds",
+                ),
+            ),
+        )
+    },
+    "/v1/inbox/{id}/ack": {
+        "post": _operation(
+            "acknowledge",
+            "Take a message out of the inbox",
+            _answer(ref("Done"), "It is not told again"),
+            *READING,
+            asks=(LETTER_ID,),
+        )
+    },
     "/v1/events": {
         "get": _operation(
             "watch",
@@ -190,7 +238,7 @@ PATHS: dict[str, Schema] = {
             asks=(
                 *(each for each in FILTER if each["name"] != "alive"),
                 _query("alive", {"enum": ["true", "false", "any"]}, "any unless told"),
-                _query("detail", {"enum": [*DETAILS, "counts"]}, "how much is told of each"),
+                _query("detail", {"enum": [*WATCH_DETAILS]}, "beats needs ids, 100 at most"),
                 _query("since", TEXT, "a cursor from which to go on"),
                 _query("ticket", TEXT, "in the place of a key"),
                 {"name": "Last-Event-ID", "in": "header", "schema": TEXT},
@@ -204,7 +252,7 @@ PATHS: dict[str, Schema] = {
             _answer(ref("Checked"), "One entry for each id", example.CHECKED),
             *WRITING,
             takes="Check",
-            sample={"agents": ["search-agent"], "within": 2000, "detail": "lite"},
+            sample={"agents": ["search-agent"], "within": 2000, "probe": True, "detail": "lite"},
         )
     },
     "/v1/keys": {

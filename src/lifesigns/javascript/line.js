@@ -1,0 +1,232 @@
+/** The way to a hub and back: one socket at a time, begun anew as often as it breaks. */
+
+import { Closed, LifesignsError, Unavailable, refusal } from "./error.js";
+import { NodeSocket } from "./socket.js";
+
+/** @typedef {Record<string, any>} Frame one message of the hub */
+/** @typedef {{code: number, reason: string}} Ending with what closing code, and why */
+/**
+ * @typedef {object} Place where the hub is, and how to get in
+ * @property {string | string[]} [url] of one hub, or of several that are tried in turn; else
+ *   `LIFESIGNS_URL`, the origin of the page, `http://127.0.0.1:8700`
+ * @property {string} [key] else `LIFESIGNS_KEY`; none for a hub without keys
+ */
+
+const DEFAULT_URL = "http://127.0.0.1:8700";
+const PROTOCOL = "lifesigns.v1.json";
+
+// A client comes back after these, and after no other.
+const RECONNECTABLE = new Set([1001, 1005, 1006, 1011, 1012, 1013, 4008, 4029]);
+const UNAUTHORIZED = 4001;
+const FORBIDDEN = 4003;
+
+const FIRST_WAIT_MS = 250;
+const LONGEST_WAIT_MS = 30_000;
+export const LONGEST_SILENCE_MS = 15_000; // a hub that answers nothing for so long is left
+const OPENING_MS = 10_000;
+
+/**
+ * Say how long to wait before trying again: full jitter under a ceiling that doubles, so that a
+ * thousand who lost the same hub do not all come back at once.
+ * @param {number} attempt failures since the last success, from 0
+ * @param {number} chance drawn evenly from 0 to 1
+ */
+export function delayMs(attempt, chance) {
+  return chance * Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(attempt, 64));
+}
+
+/** @param {string} name @returns {string | undefined} */
+function environment(name) {
+  return globalThis.process?.env?.[name];
+}
+
+/** One conversation with a hub, begun anew as often as its socket breaks. */
+export class Line extends EventTarget {
+  /** @param {Place} place @param {() => Frame} hello */
+  constructor({ url, key }, hello) {
+    super();
+    const origin = globalThis.location?.origin;
+    const named = url ?? environment("LIFESIGNS_URL") ?? (origin?.startsWith("http") ? origin : DEFAULT_URL);
+    this._urls = [named].flat().map((each) => each.replace(/\/+$/, ""));
+    this._key = key ?? environment("LIFESIGNS_KEY");
+    this._hello = hello;
+    /** @type {any} */
+    this._socket = null;
+    /** @typedef {(told: Frame) => void} Taken */
+    /** @type {Map<number, {resolve: Taken, reject: (error: Error) => void, taken: Taken, message: Frame, told: Frame | null}>} */
+    this._asked = new Map();
+    this._lastRef = 0;
+    this._attempt = 0;
+    this._hintMs = /** @type {number | null} */ (null);
+    this._timer = /** @type {any} */ (undefined);
+    this._heardAt = 0;
+    this._askedAt = 0;
+    this._beatMs = LONGEST_SILENCE_MS;
+    this._silenceMs = LONGEST_SILENCE_MS;
+    /** @type {Frame | null} the answer to the hello; null: not connected */
+    this.welcome = null;
+    this.ended = false;
+    /** @type {Promise<Ending>} */
+    this.closed = new Promise((resolve) => (this._close = resolve));
+    this._connect();
+  }
+
+  /** Send a message if there is a line now. @param {Frame} message */
+  say(message) {
+    if (this.welcome) this._socket.send(JSON.stringify(message));
+  }
+
+  /**
+   * Ask, once there is a line; a line that breaks meanwhile, or no answer in time, is Unavailable.
+   * @param {Frame} message @param {number} [waitMs]
+   * @param {(told: Frame) => void} [taken] called with the answer before any later frame is read
+   * @returns {Promise<Frame>}
+   */
+  async ask(message, waitMs = LONGEST_SILENCE_MS, taken = () => {}) {
+    if (this.ended) throw new Closed("The line has ended.", "closed");
+    const ref = ++this._lastRef;
+    const asked = { ...message, ref };
+    /** @type {any} */
+    let timer;
+    const answer = new Promise((resolve, reject) => {
+      this._asked.set(ref, { resolve, reject, taken, message: asked, told: null });
+      timer = setTimeout(() => reject(new Unavailable("The hub does not answer.", "unavailable")), waitMs);
+    });
+    this.say(asked);
+    try {
+      return await answer;
+    } finally {
+      clearTimeout(timer);
+      this._asked.delete(ref);
+    }
+  }
+
+  /** End the line for good. @param {number} code @param {string} reason */
+  end(code, reason) {
+    if (this.ended) return;
+    this.ended = true;
+    clearTimeout(this._timer);
+    this._drop();
+    for (const { reject } of this._asked.values()) reject(new Closed(reason || "The line has ended.", "closed"));
+    this._close({ code, reason });
+    this.dispatchEvent(new CustomEvent("closed", { detail: { code, reason } }));
+  }
+
+  async _connect() {
+    const url = this._urls[this._attempt % this._urls.length];
+    let entrance = `${url.replace(/^http/, "ws")}/v1/connect`;
+    try {
+      if (this._key) entrance += `?ticket=${encodeURIComponent(await this._ticket(url))}`;
+      if (this.ended) return;
+      const Socket = globalThis.WebSocket ?? NodeSocket;
+      const socket = (this._socket = new Socket(entrance, PROTOCOL));
+      this._timer = setTimeout(() => this._broken(socket, 1006, ""), OPENING_MS);
+      socket.onopen = () => socket.send(JSON.stringify({ type: "hello", ...this._hello() }));
+      socket.onmessage = (/** @type {any} */ event) => this._receive(JSON.parse(event.data));
+      socket.onclose = (/** @type {any} */ event) => this._broken(socket, event.code, event.reason);
+      socket.onerror = () => {}; // what became of it, the close says
+    } catch (error) {
+      if (error instanceof LifesignsError) this.end(error.code === "forbidden" ? FORBIDDEN : UNAUTHORIZED, error.code);
+      else this._again();
+    }
+  }
+
+  /** Change the key for a ticket: no browser lets a page send a header with a socket.
+   * @param {string} url @returns {Promise<string>} */
+  async _ticket(url) {
+    const response = await fetch(`${url}/v1/tickets`, {
+      method: "POST",
+      headers: { Authorization: `Bearer ${this._key}`, "Content-Type": "application/json" },
+      body: '{"for": "connect"}',
+      signal: AbortSignal.timeout(OPENING_MS),
+    });
+    const told = await response.json();
+    if (response.status === 401 || response.status === 403) throw new LifesignsError(told.error, told.code);
+    if (!response.ok) throw new Error(told.error);
+    return told.ticket;
+  }
+
+  /** @param {any} socket @param {number} code @param {string} reason */
+  _broken(socket, code, reason) {
+    if (socket !== this._socket) return; // it was left before
+    if (!RECONNECTABLE.has(code)) this.end(code, reason);
+    else this._again();
+  }
+
+  _again() {
+    if (this.ended) return;
+    const former = this.welcome;
+    this._drop();
+    // Asked and perhaps done: whoever asked must look. What was never sent waits for the next line.
+    for (const [ref, { reject }] of this._asked) {
+      if (!former) continue;
+      reject(new Unavailable("The line broke before the answer.", "unavailable"));
+      this._asked.delete(ref);
+    }
+    const waitMs = this._hintMs ?? delayMs(this._attempt, Math.random());
+    this._hintMs = null;
+    this._attempt += 1;
+    this._timer = setTimeout(() => this._connect(), waitMs);
+    if (former) this.dispatchEvent(new Event("disconnected"));
+  }
+
+  _drop() {
+    clearTimeout(this._timer);
+    const socket = this._socket;
+    this._socket = this.welcome = null;
+    if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
+    socket?.close();
+  }
+
+  /** @param {Frame} frame */
+  _receive(frame) {
+    this._heardAt = performance.now();
+    if (frame.type === "welcome") return this._open(frame);
+    if (frame.type === "goaway") this._hintMs = frame.reconnect_in_ms;
+    const asked = this._asked.get(frame.ref);
+    if (!asked) {
+      this.dispatchEvent(new CustomEvent("frame", { detail: frame }));
+    } else if (frame.type === "error") {
+      asked.reject(refusal(frame));
+    } else {
+      // An answer in several frames is put together.
+      if (asked.told && frame.agents) frame.agents = joined(asked.told.agents, frame.agents);
+      asked.told = frame;
+      if (frame.more) return;
+      asked.taken(frame);
+      asked.resolve(frame);
+    }
+  }
+
+  /** @param {Frame} welcome */
+  _open(welcome) {
+    clearTimeout(this._timer);
+    this._attempt = 0;
+    this.welcome = welcome;
+    this._beatMs = welcome.beat_every ? welcome.beat_every * 1000 : LONGEST_SILENCE_MS;
+    this._silenceMs = Math.min(LONGEST_SILENCE_MS, welcome.ttl ? welcome.ttl * 500 : LONGEST_SILENCE_MS);
+    this._askedAt = this._heardAt;
+    for (const { message } of this._asked.values()) this.say(message);
+    this._timer = setTimeout(() => this._beat(), this._beatMs);
+    this.dispatchEvent(new CustomEvent("connected", { detail: welcome }));
+  }
+
+  /** Beat, ask for an answer, and leave a hub that gives none. */
+  _beat() {
+    const now = performance.now();
+    const awaited = this._heardAt < this._askedAt;
+    if (awaited && now - this._askedAt >= this._silenceMs) {
+      this._broken(this._socket, 1006, "");
+      return;
+    }
+    if (!awaited) this._askedAt = now;
+    this.say({ type: this.welcome?.agent ? "beat" : "ping", ref: 0 });
+    const givenUpMs = this._askedAt + this._silenceMs - now;
+    this._timer = setTimeout(() => this._beat(), Math.min(this._beatMs, Math.max(givenUpMs, 1)));
+  }
+}
+
+/** @param {any} some @param {any} others */
+function joined(some, others) {
+  return Array.isArray(some) ? [...some, ...others] : { ...some, ...others };
+}

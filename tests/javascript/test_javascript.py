@@ -1,0 +1,114 @@
+"""The JavaScript client under Node, against real hubs and the vectors that its reducer shares.
+
+Each scenario is a file of its own beside this one, which asserts what it sees. It asks for what
+only the test can do by a line that begins with ``please``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from tests.hub import ROOT_KEY, hub_process, running_hub
+from tests.patience import SOON_S
+
+HERE = Path(__file__).parent
+PACKAGE = HERE.parents[1] / "src" / "lifesigns" / "javascript"
+
+
+@contextlib.asynccontextmanager
+async def playing(
+    scenario: str, *urls: str, module: Path = PACKAGE / "lifesigns.js", key: str = ROOT_KEY
+) -> AsyncIterator[Process]:
+    """Run a scenario; when the block is left it must have ended well."""
+    node = shutil.which("node")
+    assert node is not None, "the JavaScript client is tested with Node 20 or newer"
+    given = {"MODULE": module.as_uri(), "LIFESIGNS_URL": urls[0] if urls else ""}
+    process = await asyncio.create_subprocess_exec(
+        *(node, str(HERE / f"{scenario}.mjs"), *urls),
+        env={"PATH": os.environ["PATH"], "LIFESIGNS_KEY": key, **given},
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    try:
+        yield process
+        async with asyncio.timeout(2 * SOON_S):
+            out, err = await process.communicate()
+        assert process.returncode == 0, (out + err).decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def asked(process: Process) -> str:
+    """Wait for what the scenario asks for."""
+    assert process.stdout is not None
+    async with asyncio.timeout(SOON_S):
+        while line := (await process.stdout.readline()).decode():
+            if line.startswith("please "):
+                return line.removeprefix("please ").strip()
+    return "nothing any more"
+
+
+async def test_its_reducer_does_what_ours_does() -> None:
+    async with playing("vectors", str(HERE.parent / "vectors" / "roster.json")):
+        pass
+
+
+async def test_a_thousand_who_lost_one_hub_do_not_return_in_one_burst() -> None:
+    async with playing("delay"):
+        pass
+
+
+async def test_an_agent_lives_from_its_making_to_its_close(fresh_url: str) -> None:
+    async with running_hub(fresh_url) as hub, playing("life", hub.url):
+        pass
+
+
+async def test_the_module_that_a_hub_serves_is_the_package(fresh_url: str, tmp_path: Path) -> None:
+    async with running_hub(fresh_url) as hub:
+        async with hub.client(key="") as client:
+            answer = await client.get("/lifesigns.js")
+            again = await client.get(
+                "/lifesigns.js", headers={"If-None-Match": answer.headers["ETag"]}
+            )
+        assert answer.headers["Content-Type"].startswith("text/javascript")
+        assert again.status_code == 304
+        module = tmp_path / "lifesigns.mjs"
+        module.write_bytes(answer.content)
+        async with playing("life", hub.url, module=module):
+            pass
+
+
+async def test_a_claim_is_reserved_doubted_regained_and_lost(fresh_url: str) -> None:
+    async with (
+        running_hub(fresh_url) as one,
+        running_hub(fresh_url) as other,
+        playing("claim", one.url, other.url),
+    ):
+        pass
+
+
+async def test_it_comes_back_to_another_hub_and_misses_nothing(fresh_url: str) -> None:
+    async with (
+        running_hub(fresh_url) as witness,
+        hub_process(fresh_url) as first,
+        playing("return", first.url, witness.url) as process,
+    ):
+        assert await asked(process) == "kill the first hub"
+        await first.kill()
+
+
+async def test_who_is_turned_away_is_told_and_stays_away(fresh_url: str) -> None:
+    async with (
+        running_hub(fresh_url) as hub,
+        playing("refused", hub.url, key="a-key-that-nobody-has"),
+    ):
+        pass
