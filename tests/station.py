@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import re
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,19 +18,25 @@ import msgpack
 
 from lifesigns.core.access import DEFAULT_PROJECT
 from lifesigns.core.errors import LifesignsError
-from lifesigns.core.model import Presence, Words
+from lifesigns.core.model import Check, Presence, Words
+from lifesigns.core.request import CheckAsked
 from lifesigns.store import keys, script
 from lifesigns.store.address import Address
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.entry import Receipt
+from lifesigns.store.hold import Hold
+from lifesigns.store.inbox import TELL, Inbox
 from lifesigns.store.ingest import Ingest
+from lifesigns.store.interest import Interest
 from lifesigns.store.lease import Lane
 from lifesigns.store.link import Link
+from lifesigns.store.probe import PROBE, SIGNS, Probe
 from lifesigns.store.put import HttpBeat
 from lifesigns.store.registry import Registry
 from lifesigns.store.store import Store, Terms
 from lifesigns.workers.sweeper import Sweeper
 from lifesigns.workers.ticker import Ticker
+from lifesigns.workers.warden import Warden
 from tests.patience import SOON_S, until
 
 Outcome = Receipt | LifesignsError
@@ -43,6 +49,7 @@ class Session:
         self._ingest = ingest
         self._loop = asyncio.get_running_loop()
         self.told: list[str] = []  # what became of it
+        self.letters: list[Mapping[str, Any]] = []
         self.outcomes: list[Outcome] = []  # of the hello
 
     def fenced(self) -> None:
@@ -50,6 +57,12 @@ class Session:
 
     def removed(self) -> None:
         self.told.append("removed")
+
+    def ping(self) -> None:
+        self.told.append("pinged")
+
+    def tell(self, frame: Mapping[str, Any]) -> None:
+        self.letters.append(frame)
 
     def open(self, lane: Lane, agent: str, instance: str, ttl_ms: int, words: Words) -> None:
         now = self._loop.time()
@@ -99,7 +112,12 @@ class Station:
         )
         self.inbox = Link(address, name="test-inbox", on_push=self._pushed)
         self.ingest = Ingest(
-            self.link, self.clock, flush_s=pace.flush_s, fold_s=pace.fold_s, grace_ms=5_000
+            self.link,
+            self.clock,
+            Interest(self.link, self.inbox),
+            flush_s=pace.flush_s,
+            fold_s=pace.fold_s,
+            grace_ms=5_000,
         )
         self.commit = self.ingest.commit
         terms = Terms(
@@ -109,18 +127,28 @@ class Station:
             patience_s=pace.patience_s,
         )
         self.store = Store(self.link, self.clock, self.ingest, Registry(self.link), terms)
-        self.ticker = Ticker(self.link, self.clock, self.ingest, tick_s=0.1, lease_ms=pace.lease_ms)
-        self.sweeper = Sweeper(self.link, self.store, self.ticker, history_len=100_000)
-        self.ticker.on_tick = self.sweeper.ticked
+        self.probe = Probe(self.store, self.link, self.clock, self.ingest)
+        self.hold = Hold(self.clock)
+        self.letters = Inbox(self.store, self.link, self.inbox, self.clock, self.ingest)
+        self.ticker = Ticker(
+            self.link, self.clock, self.ingest, self.hold, tick_s=0.1, lease_ms=pace.lease_ms
+        )
+        self.sweeper = Sweeper(self.link, self.store, self.ticker, self.hold, history_len=100_000)
+        self.warden = Warden(self.link, self.store, self.ticker, self.ingest)
+        self.ticker.on_tick = self._ticked
         self._loop = asyncio.get_running_loop()
         self._hears = False
         self.losses = 0  # of the link
+        self.pushes = 0  # messages of its inbox
+        self.confirmed = 0  # subscriptions to other channels
+        self._channel = ""  # its inbox
 
     async def start(self) -> None:
         await self.link.start()
         await self.inbox.start()
         node = await self.ticker.join()
-        self.inbox.subscribe(keys.inbox(self.link.address.db, node))
+        self._channel = keys.inbox(self.link.address.db, node)
+        self.inbox.subscribe(self._channel)
         await self.store.know(DEFAULT_PROJECT)
         await until(lambda: self._hears)
 
@@ -135,6 +163,7 @@ class Station:
         loops = [
             asyncio.create_task(self.ticker.run()),
             asyncio.create_task(self.sweeper.run()),
+            asyncio.create_task(self.warden.run()),
         ]
         try:
             yield
@@ -187,6 +216,11 @@ class Station:
         assert presence is not None, f"{agent} was never seen"
         return presence
 
+    async def check(self, *agents: str, **asked: Any) -> list[Check]:
+        """Check as a peer does; ``asked`` are fields of CheckAsked."""
+        fields = {"ref": None, "within_ms": None, "detail": "full"} | asked
+        return await self.probe.check(DEFAULT_PROJECT, CheckAsked(agents=list(agents), **fields))
+
     # What the server was asked.
 
     async def calls(self, *, anew: bool = False) -> int:
@@ -197,6 +231,10 @@ class Station:
             await self.link.ask("CONFIG", "RESETSTAT")
         return int(found[1]) if found else 0
 
+    def _ticked(self) -> None:
+        self.sweeper.ticked()
+        self.warden.ticked()
+
     def _up(self) -> None:
         self.commit.unfold()
 
@@ -204,12 +242,29 @@ class Station:
         self.losses += 1
 
     def _pushed(self, push: list[Any]) -> None:
-        if push[0] == b"message":
-            what, _, _, _, session = msgpack.unpackb(push[2])
-            self.ingest.told(what, session)
-        elif push[0] == b"subscribe":
+        what, channel = push[0], push[1].decode()
+        if channel != self._channel:
+            if what == b"message":
+                self.letters.heard(channel, push[2])
+            elif what == b"subscribe":
+                self.confirmed += 1
+                self.letters.confirmed(channel)
+        elif what == b"message":
+            self.pushes += 1
+            self._told(*msgpack.unpackb(push[2]))
+        elif what == b"subscribe":
             self._hears = True
             self.ingest.doubt()
+
+    def _told(self, what: str, *told: Any) -> None:
+        if what == PROBE:
+            self.probe.asked(*told)
+        elif what == SIGNS:
+            self.probe.answered(*told)
+        elif what == TELL:
+            self.letters.told(*told)
+        else:
+            self.ingest.told(what, told[-1])
 
 
 def together(agents: int, *, project: str = DEFAULT_PROJECT) -> list[str]:

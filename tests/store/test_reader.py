@@ -54,7 +54,7 @@ class TestCoalescing:
             agents = [f"a{i}" for i in range(400)]
             await crowd(here, agents)
             await here.calls(anew=True)
-            checks = await here.store.check(DEFAULT_PROJECT, [*agents, "a0", "nobody"], None)
+            checks = await here.check(*agents, "a0", "nobody")
             assert await here.calls() == 16
             assert [check.id for check in checks] == [*agents, "a0", "nobody"]
             assert all(check.presence is not None for check in checks[:-1])
@@ -107,7 +107,7 @@ class TestAway:
             with pytest.raises(Unavailable, match="does not answer"):
                 await here.read("a")
             with pytest.raises(Unavailable, match="does not answer"):
-                await here.store.check(DEFAULT_PROJECT, ["a", "b"], None)
+                await here.check("a", "b")
             server.resume()
             await until(lambda: here.link.up)
             assert (await here.read("a")).alive
@@ -186,7 +186,7 @@ async def test_a_presence_is_the_same_however_it_is_read(fresh_url: str) -> None
         await here.opened("a", "2", status="idle", ttl_ms=40_000)
         read = await here.read("a")
         scanned = [presence async for presence in here.store.scan(DEFAULT_PROJECT)]
-        (check,) = await here.store.check(DEFAULT_PROJECT, ["a"], None)
+        (check,) = await here.check("a")
         assert [read] == scanned
         assert check.presence == read
         assert [instance.name for instance, _ in read.instances] == ["1", "2"]

@@ -139,12 +139,12 @@ class TestEvidence:
         async with station(fresh_url) as here:
             await here.opened("a", ttl_ms=20_000)
             await asyncio.sleep(0.2)
-            (check,) = await here.store.check(DEFAULT_PROJECT, ["a"], 100)
+            (check,) = await here.check("a", within_ms=100)
             assert check.evidence_age_ms is not None
             assert check.evidence_age_ms >= 190
             assert not check.fresh
             assert check.valid_for_ms == 20_000 - check.evidence_age_ms
-            (check,) = await here.store.check(DEFAULT_PROJECT, ["a"], 60_000)
+            (check,) = await here.check("a", within_ms=60_000)
             assert check.fresh
 
     async def test_who_is_gone_is_valid_for_no_time(self, fresh_url: str) -> None:
@@ -152,7 +152,7 @@ class TestEvidence:
             agent = await here.opened("a")
             agent.leave()
             await here.settle()
-            (check,) = await here.store.check(DEFAULT_PROJECT, ["a"], None)
+            (check,) = await here.check("a")
             assert (check.valid_for_ms, check.presence and check.presence.alive) == (0, False)
 
 

@@ -455,7 +455,7 @@ async def test_check_tells_whether_the_evidence_is_young_enough(http: httpx.Asyn
 
 async def test_check_tells_in_the_detail_that_is_asked_for(http: httpx.AsyncClient) -> None:
     await put(http, "a")
-    evidence = {"known", "evidence_age_ms", "valid_for_ms", "fresh"}
+    evidence = {"known", "evidence_age_ms", "valid_for_ms", "fresh", "probed"}
     assert set((await check(http, "a", detail="lite"))["a"]) == LITE | evidence
     assert "expires_at" in (await check(http, "a", detail="full"))["a"]
 

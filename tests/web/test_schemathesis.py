@@ -51,9 +51,12 @@ async def furnish(http: httpx.AsyncClient) -> dict[str, str]:
     await http.put("/v1/pulse/a", json=beat)
     await http.post("/v1/projects", json={"name": "p"})
     key = await http.post("/v1/keys", json={"scope": "watch"})
+    letter = await http.post("/v1/pulse/a/tell", json={"message": "m"})
     return {
         "/v1/pulse/{id}": "a",
         "/v1/pulse/{id}/history": "a",
+        "/v1/pulse/{id}/tell": "a",
+        "/v1/inbox/{id}/ack": letter.json()["id"],
         "/v1/projects/{name}": "p",
         "/v1/keys/{id}": key.json()["id"],
     }
@@ -77,6 +80,8 @@ def explore(label: str, hub: RunningHub, known: dict[str, str]) -> None:
             case.headers.pop("X-Lifesigns-Project", None)
             if case.path in known:
                 case.path_parameters = dict.fromkeys(case.path_parameters, known[case.path])
+        if str(case.query.get("wait", "")).isdecimal():  # nobody will write to these inboxes
+            case.query["wait"] = 0
         response = case.call(base_url=hub.url, headers={"Authorization": f"Bearer {hub.key}"})
         assert response.status_code < 500, (case.as_curl_command(), response.text)
         whole = [] if aimed or label == BULK else [checks.negative_data_rejection]

@@ -242,7 +242,7 @@ async def test_check_in_lite_names_few_fields(hub: RunningHub, codec: Codec) -> 
     async with living(hub, "a", codec=codec) as agent:
         checked = await agent.ask("check", agents=["a"], detail="lite")
         lite = {"id", "name", "state", "status", "dialect", "group", "capabilities", "alive"}
-        evidence = {"known", "fresh", "evidence_age_ms", "valid_for_ms"}
+        evidence = {"known", "fresh", "evidence_age_ms", "valid_for_ms", "probed"}
         assert set(checked["agents"]["a"]) == lite | evidence | {"epoch", "seq"}
 
 
@@ -290,6 +290,9 @@ async def test_bad_check_is_refused_by_its_field(hub: RunningHub) -> None:
             ({"agents": ["a"], "within": -1}, "within"),
             ({"agents": ["a"], "within": "soon"}, "within"),
             ({"agents": ["a"], "detail": "everything"}, "detail"),
+            ({"agents": ["a"], "probe": "yes"}, "probe"),
+            ({"agents": ["a"], "probe": True, "timeout": 10_001}, "timeout"),
+            ({"agents": ["a"], "probe": True, "timeout": -1}, "timeout"),
         ):
             assert await observer.refused("check", **asked) == ("bad_value", field)
 

@@ -32,7 +32,7 @@ from lifesigns.store.interest import Interest
 from lifesigns.store.lease import Holder, Lane, Lease
 from lifesigns.store.link import Link
 from lifesigns.store.news import Done, End, News
-from lifesigns.store.summons import Summons
+from lifesigns.store.ping import Pings
 
 
 class Ingest:
@@ -60,7 +60,7 @@ class Ingest:
         self._unsaid: dict[str, dict[str, Any]] = {}  # by session: what the store could not take
         self.leases: dict[str, Lease] = {}  # by session
         self.doubtful: dict[str, None] = {}  # sessions of which the store may think otherwise
-        self.summons = Summons()
+        self.pings = Pings()
         self.beats = 0  # signs of life taken, of every kind
 
     def name_node(self, node: str) -> None:
@@ -104,8 +104,8 @@ class Ingest:
         lease.beat_at = now
         if self.interest.wanted:
             self._show(lease, now)
-        if self.summons.waiting:
-            self.summons.heard(lease.session, now)
+        if self.pings.waiting:
+            self.pings.heard(lease.session, now)
         if lease.renewing or lease.ended:
             return
         news = self._news.get(lease.session)
@@ -143,8 +143,8 @@ class Ingest:
             lease.beat_at = now
             if self.interest.wanted:
                 self._show(lease, now)
-            if self.summons.waiting:
-                self.summons.heard(lease.session, now)
+            if self.pings.waiting:
+                self.pings.heard(lease.session, now)
             self._write(lease, now, said, done)
             self.commit.guard(by_ms)
             return
@@ -345,7 +345,7 @@ class Ingest:
         self.leases.pop(lease.session, None)
         self._unsaid.pop(lease.session, None)
         self.doubtful.pop(lease.session, None)
-        self.summons.gone(lease.session)
+        self.pings.gone(lease.session)
 
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"

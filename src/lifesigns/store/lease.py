@@ -34,10 +34,10 @@ class Holder(Protocol):
         """Somebody else ended the instance."""
 
     def ping(self) -> None:
-        """Ask the peer for a sign of life."""
+        """Ask the peer for a sign of life; the session's own deadlines are not touched by it."""
 
     def tell(self, frame: Mapping[str, Any]) -> None:
-        """Tell the peer something that lies in its inbox as well."""
+        """Pass on what lies in the inbox too: a peer that does not read finds it there."""
 
 
 class Lease:

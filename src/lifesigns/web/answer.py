@@ -13,7 +13,7 @@ from lifesigns.core.errors import Internal, LifesignsError, RateLimited
 from lifesigns.core.evidence import checked
 from lifesigns.core.request import CheckAsked
 from lifesigns.core.session import ServerSession
-from lifesigns.store.probe import Probe
+from lifesigns.web.lobby import Lobby
 
 log = logging.getLogger(__name__)
 
@@ -27,17 +27,16 @@ class Checks:
 
     def __init__(
         self,
-        probe: Probe,
+        lobby: Lobby,
         project: str,
         session: ServerSession,
         write: Callable[[], None],
-        frame_bytes: int,
     ) -> None:
-        self._probe = probe
+        self._probe = lobby.probe
         self._project = project
         self._session = session
         self._write = write
-        self._frame_bytes = frame_bytes
+        self._frame_bytes = lobby.limits.outgoing_frame_bytes
         self._asked: deque[CheckAsked] = deque()
         self._probing = 0
         self._reads = asyncio.Event()

@@ -11,6 +11,7 @@ EVIDENCE: Example = {
     "evidence_age_ms": 412,
     "valid_for_ms": 59_588,
     "fresh": True,
+    "probed": None,
 }
 LITE: Example = {
     "id": "search-agent",
@@ -71,6 +72,7 @@ CHECKED: Example = {
             "evidence_age_ms": None,
             "valid_for_ms": 0,
             "fresh": False,
+            "probed": "no_socket",
         },
     }
 }
@@ -99,6 +101,14 @@ HISTORY: Example = {
     "flaps": 2,
     "days": [{"date": "2026-03-22", "uptime": 0.998}],
 }
+LETTER: Example = {
+    "id": "1774189800000-0-search-agent",
+    "kind": "tell",
+    "type": "tell",
+    "at": "2026-03-22T14:30:00.000Z",
+    "message": {"text": "the index is new"},
+}
+LETTERS: Example = {"messages": [LETTER], "next": LETTER["id"]}
 KEY: Example = {
     "id": "a1b2c3d4e5f6",
     "project": "default",

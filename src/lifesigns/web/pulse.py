@@ -14,10 +14,12 @@ from lifesigns.core import field
 from lifesigns.core.access import Grant, check_agent_id, check_instance
 from lifesigns.core.codec import JSON
 from lifesigns.core.errors import BadRequest, BadValue, LifesignsError, NotFound, RateLimited
+from lifesigns.core.evidence import checked
 from lifesigns.core.instant import to_text
 from lifesigns.core.model import Presence
 from lifesigns.core.past import spell, uptime
-from lifesigns.core.presence import DETAILS, checked, counts, full, lite
+from lifesigns.core.presence import DETAILS, counts, full, lite
+from lifesigns.core.request import read_check
 from lifesigns.store.put import HttpBeat
 from lifesigns.web.http import Desk, body_of, grant_of, handler, reply
 from lifesigns.web.query import filter_of_query, flag_of, query_of, whole_of
@@ -165,11 +167,9 @@ async def check(desk: Desk, request: Request) -> Response:
     grant = await grant_of(desk, request)
     grant.allow_watch()
     body = await body_of(request, desk.bulk_body_bytes)
-    agents = field.agents_of(body, desk.limits)
-    within_ms = field.number_of(body, "within", 0, 1e12)
-    detail = field.choice_of(body, "detail", tuple(DETAILS))
-    found = await desk.store.check(grant.project, agents, within_ms)
-    return reply({"agents": {each.id: checked(each, detail) for each in found}})
+    asked = read_check(body, None, desk.limits)
+    found = await desk.lobby.probe.check(grant.project, asked)
+    return reply({"agents": {each.id: checked(each, asked.detail) for each in found}})
 
 
 def _beat(desk: Desk, agent: str, body: Mapping[str, Any], at: float) -> HttpBeat:

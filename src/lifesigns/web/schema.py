@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from lifesigns.core.access import RESERVED_IDS, SCOPES
+from lifesigns.core.evidence import ANSWERED, NO_ANSWER, NO_SOCKET
+from lifesigns.core.letter import KINDS
 from lifesigns.core.model import Limits
 from lifesigns.core.presence import HINTS, KIND_NAMES, STATES
 from lifesigns.store.registry import TICKETS
@@ -171,6 +173,7 @@ EVIDENCE: Schema = {
     "evidence_age_ms": nullable(COUNT),
     "valid_for_ms": COUNT,
     "fresh": FLAG | {"description": "whether the evidence is as young as `within` asks"},
+    "probed": {"enum": [None, ANSWERED, NO_ANSWER, NO_SOCKET]},
 }
 PASSAGE: Schema = {
     "kind": {"enum": sorted(KIND_NAMES.values())},
@@ -187,6 +190,12 @@ PASSAGE: Schema = {
     "seq": COUNT,
     "downtime_ms": said("of the kind online: how long it was away", **nullable(COUNT)),
     "for_ms": said("of the kind recovered: how long it was not well", **COUNT),
+}
+LETTER: Schema = {
+    "id": TEXT,
+    "kind": {"enum": list(KINDS)},
+    "type": {"enum": list(KINDS)},
+    "at": ref("Instant"),
 }
 SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 KEY: Schema = {
@@ -287,10 +296,13 @@ SCHEMAS: dict[str, Schema] = {
         {
             "agents": several(ref("AgentId"), minItems=1, maxItems=LIMITS.check_agents),
             "within": nullable(said("milliseconds", type="number", minimum=0, maximum=10**12)),
+            "probe": nullable(said("ask those whose evidence is older", **FLAG)),
+            "timeout": nullable(
+                said("milliseconds for the probe", type="number", minimum=0, maximum=10_000)
+            ),
             "detail": {"enum": ["full", "lite", None]},
         },
-        "within",
-        "detail",
+        *("within", "probe", "timeout", "detail"),
     ),
     "Checked": record(
         {
@@ -312,6 +324,23 @@ SCHEMAS: dict[str, Schema] = {
             "known": {"const": False},
         }
     ),
+    "Letter": {
+        "type": "object",
+        "description": "what a socket is told as a frame of this type; more fields by its kind",
+        "properties": LETTER,
+        "required": list(LETTER),
+    },
+    "Letters": record(
+        {
+            "messages": several(ref("Letter")),
+            "next": said("what to send as `after` for more", **nullable(TEXT)),
+        }
+    ),
+    "NewTell": {
+        "type": "object",
+        "minProperties": 1,
+        "properties": {"message": said(f"any value, {BULKY}; absent: the whole body")},
+    },
     "NewKey": record(
         {
             "scope": ref("Scope"),

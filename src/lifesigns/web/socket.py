@@ -217,9 +217,13 @@ class HubProtocol(asyncio.Protocol):
             self._write()
 
     def ping(self) -> None:
-        """Somebody asks for a sign of life; the session's own deadlines are not touched by it."""
         if self.ready:
             self._transport.write(_PING)
+
+    def tell(self, frame: Mapping[str, Any]) -> None:
+        if self.ready and self._session is not None:
+            self._session.send(frame)
+            self._write()
 
     def revoked(self) -> None:
         """The key is not good any more."""
@@ -429,8 +433,7 @@ class HubProtocol(asyncio.Protocol):
         self.grant.allow_watch()
         lobby = self._lobby
         if self._checks is None:
-            room = lobby.limits.outgoing_frame_bytes
-            self._checks = Checks(lobby.probe, self.grant.project, session, self._write, room)
+            self._checks = Checks(lobby, self.grant.project, session, self._write)
         if (work := self._checks.ask(asked)) is not None:
             lobby.spawn(work)
 

@@ -1,0 +1,64 @@
+"""How sure it is that an agent is alive: the age of the evidence, and what a probe adds to it.
+
+Works on presences as they were read. Must not know who read them, nor how a socket is asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lifesigns.core.model import Check, Presence
+from lifesigns.core.presence import DETAILS, OFFLINE, STATES, SUSPECT
+
+ANSWERED, NO_ANSWER, NO_SOCKET = "answered", "no_answer", "no_socket"
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A socket answered; the store may not have its renewal yet."""
+
+    session: str
+    at_ms: int
+
+
+def judge(agent: str, presence: Presence | None, *, now_ms: int, within_ms: float | None) -> Check:
+    """Say how old the evidence for a presence is, and how long it can be relied on."""
+    if presence is None:
+        return Check(agent, None, None, 0, within_ms is None)
+    age_ms = max(0, now_ms - presence.last_heartbeat_ms)
+    valid_ms = max(0, (presence.expires_at_ms or 0) - now_ms) if presence.alive else 0
+    return Check(agent, presence, age_ms, valid_ms, within_ms is None or age_ms <= within_ms)
+
+
+def sessions_of(presence: Presence | None) -> list[str]:
+    """Name the sessions over which an agent may be asked."""
+    return [] if presence is None else [i.session for i, _ in presence.instances if i.session]
+
+
+def hear(presence: Presence, heard: Heard, now_ms: int) -> Presence:
+    """Lay a sign of life over what was read after it."""
+    latest_ms = max(presence.last_heartbeat_ms, heard.at_ms)
+    presence = replace(presence, last_heartbeat_ms=latest_ms)
+    for instance, state in presence.instances:
+        # One that ended or broke since is not made whole by what it said before.
+        if instance.session == heard.session and state != STATES[SUSPECT]:
+            ends_ms = max(presence.expires_at_ms or 0, heard.at_ms + instance.ttl_ms)
+            held = presence.held and ends_ms <= now_ms
+            return replace(presence, expires_at_ms=ends_ms, held=held)
+    return presence
+
+
+def checked(check: Check, detail: str = "full") -> dict[str, Any]:
+    """Spell out one entry of ``checked``; an agent never seen is offline and not known."""
+    shown: dict[str, Any]
+    if check.presence is None:
+        shown = {"id": check.id, "alive": False, "state": STATES[OFFLINE], "known": False}
+    else:
+        shown = DETAILS[detail](check.presence)
+        shown["known"] = True
+    shown["evidence_age_ms"] = check.evidence_age_ms
+    shown["valid_for_ms"] = check.valid_for_ms
+    shown["fresh"] = check.fresh
+    shown["probed"] = check.probed
+    return shown
