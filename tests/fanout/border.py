@@ -37,11 +37,12 @@ def packed(
     """Pack a change as the scripts do; its time is its number in seconds."""
     at_ms = BEGAN_MS + seq * 1000
     blob = pack_words(Words(**words))
-    instance = ["i", "01s", BEGAN_MS, 1, 0, 60_000, "", [0, rank], False, 0, 0, 0, blob]
+    instance = ["i", "01s", BEGAN_MS, 1, 0, 60_000, "", [0, rank], False, 0, 0, 0, blob, 1]
     alive = rank > SLEEPING
     last, instances = (False, [instance]) if alive else (instance, [])
     up, down = (at_ms, 0) if alive else (BEGAN_MS, at_ms)
     record = [seq, at_ms, rank, at_ms, up, down, "", "", str(rank), last, [], instances]
+    record += [[], False, 0]
     kind = FORGOTTEN if forgotten else KINDS[was * 10 + rank]
     head = Head(seq, at_ms, "u" if kind == "=" else kind, was, agent, lasted_ms, 0)
     return msgpack.packb(head) + msgpack.packb(record)

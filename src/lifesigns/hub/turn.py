@@ -6,6 +6,7 @@ from typing import Any
 
 from lifesigns.core.change import FORGOTTEN, Head, Place, head_of, rank_of, unpack_change
 from lifesigns.core.codec import Codec
+from lifesigns.core.glance import glance
 from lifesigns.core.instant import to_text
 from lifesigns.core.model import Presence
 from lifesigns.core.presence import DETAILS, KIND_NAMES, KINDS, NONE, STATES, present
@@ -46,6 +47,14 @@ class Shown:
             )
         return self._presence
 
+    def fields(self, detail: str) -> dict[str, Any]:
+        """Lay out what a detail shows of it, mostly without unpacking all of it."""
+        if detail == "lite" and self._presence is None:
+            glanced = glance(self.packed, self.epoch)
+            if glanced is not None:
+                return glanced
+        return DETAILS[detail](self.presence)
+
     def spelled(self, detail: str, codec: Codec) -> bytes:
         """Spell it as an entry of a snapshot."""
         if self._spelled is None:
@@ -53,7 +62,7 @@ class Shown:
         key = (detail, codec.name)
         spelled = self._spelled.get(key)
         if spelled is None:
-            spelled = self._spelled[key] = codec.encode(DETAILS[detail](self.presence))
+            spelled = self._spelled[key] = codec.encode(self.fields(detail))
         return spelled
 
 
@@ -83,8 +92,7 @@ class Turn:
                     KIND_NAMES[head.kind],
                     head.was,
                     head.at_ms,
-                    self.after.presence,
-                    detail,
+                    self.after.fields(detail),
                     lasted_ms=head.lasted_ms,
                     gone=gone,
                 )
@@ -96,8 +104,7 @@ def change_of(
     kind: str,
     was: int,
     at_ms: int,
-    presence: Presence,
-    detail: str,
+    fields: dict[str, Any],
     *,
     lasted_ms: int,
     gone: bool,
@@ -107,7 +114,7 @@ def change_of(
         "kind": kind,
         "at": to_text(at_ms),
         "was": None if was == NONE else STATES[was],
-        **DETAILS[detail](presence),
+        **fields,
     }
     if kind == "online":
         change["downtime_ms"] = lasted_ms or None
@@ -138,7 +145,8 @@ def conflated(turn: Turn, detail: str, *, seen: bool, gone: bool) -> dict[str, A
     if kind == "recovered" and turn.before is not None and letter != head.kind:
         # It recovered in a change that was conflated away, the latest that is known is this one.
         lasted_ms = head.at_ms - turn.before.head.at_ms
-    return change_of(kind, was, head.at_ms, new, detail, lasted_ms=lasted_ms, gone=gone)
+    fields = turn.after.fields(detail)
+    return change_of(kind, was, head.at_ms, fields, lasted_ms=lasted_ms, gone=gone)
 
 
 def _same(old: Presence, new: Presence, detail: str) -> bool:
