@@ -54,18 +54,6 @@ class Reachable:
         return httpx.AsyncClient(base_url=self.url, headers=headers, **options)
 
 
-class PromptServer(Server):
-    """Stops when it is told to, and does not look for that ten times a second as uvicorn does."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.stopping = asyncio.Event()
-
-    async def main_loop(self) -> None:
-        await self.on_tick(0)
-        await self.stopping.wait()
-
-
 class RunningHub(Reachable):
     """A hub in this process; ``hub`` are its parts."""
 
@@ -91,14 +79,14 @@ async def running_hub(store_url: str, **settings: Any) -> AsyncIterator[RunningH
         # On loopback even if its host is another: that only tells the hub what to believe of it.
         with listen("127.0.0.1", config.port) as listener:
             host, port = listener.getsockname()[:2]
-            server = PromptServer(hub.site, hub.lobby, listening)
+            server = Server(hub.site, hub.lobby, listening)
             serving = asyncio.create_task(server.serve(sockets=[listener]), name="server")
             try:
                 async with asyncio.timeout(SOON_S):
                     await ready.wait()
                 yield RunningHub(f"http://{host}:{port}", config.admin_key or "", hub)
             finally:
-                server.stopping.set()
+                server.go()
                 await serving
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
 
 import pytest
 
@@ -118,6 +119,48 @@ async def test_one_that_fails_takes_no_other_with_it(
         await turned(wheel, 2)
     assert len(failing.calls) == 1
     assert "this one is broken" in caplog.text
+
+
+class Sleeper:
+    """A loop that stands still until it is woken, and counts the timers that were asked of it."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.timers: list[asyncio.TimerHandle] = []
+        self._loop = asyncio.get_running_loop()
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, act: Callable[[], None]) -> asyncio.TimerHandle:
+        self.timers.append(asyncio.TimerHandle(when, act, (), self._loop))
+        return self.timers[-1]
+
+    def wake(self) -> None:
+        """Run the timer that was asked for last, at its time."""
+        self.now = self.timers[-1].when()
+        self.timers[-1]._run()
+
+
+async def test_the_wheel_sleeps_while_nobody_is_due() -> None:
+    """A hub without connections woke ten times a second for nothing."""
+    loop = Sleeper()
+    wheel = Wheel(cast(Any, loop))
+    assert not loop.timers
+    late, early, same = Timed(), Timed(), Timed()
+    wheel.place(late, 4_600)
+    wheel.place(early, 1_060)
+    wheel.place(same, 1_060)
+    wheel.place(Timed(), 2_000)
+    assert len(loop.timers) == 2
+    assert loop.timers[0].cancelled()
+    loop.wake()
+    assert early.calls == same.calls == [loop.now]
+    assert 1_060 <= loop.now < 1_060 + 2 * STEP_S
+    loop.wake()
+    loop.wake()
+    assert late.calls == [loop.now]
+    assert len(loop.timers) == 4  # nobody is left, nothing is asked for
 
 
 async def test_stopped_wheel_calls_nobody() -> None:

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 CALLS_S = 3.0  # how long a call may still take when all others are gone: as long as for the store,
 ANSWERS_S = 0.2  # and how long it takes to tell it that the hub waits no longer
 KEEP_ALIVE_S = 75  # longer than an agent that posts once a minute pauses
+DATE_S = 1.0  # what the date counts in
 BACKLOG = 4096  # thousands of agents may come back in the same moment
 
 
@@ -39,7 +40,15 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._ready = ready
+        self._going = asyncio.Event()
         self._lobby = lobby
+
+    async def main_loop(self) -> None:
+        """Keep the date of all answers; a hub that goes is told so, and need not look for it."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DATE_S):
+                    await self._going.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -55,6 +64,7 @@ class Server(uvicorn.Server):
             "the hub goes, with %d sockets and %d streams", len(lobby.open), len(lobby.streams)
         )
         self.should_exit = True
+        self._going.set()
         lobby.close()
 
     def deafen(self) -> None:

@@ -2,18 +2,20 @@
 
 A connection stands in the slot of its deadline. When the slot comes round it is asked again: most
 have heard from their peer meanwhile and only take a later place, so that a frame that comes in
-never touches the wheel.
+never touches the wheel. It wakes for slots in which somebody stands, and for no others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from heapq import heappop, heappush
 from typing import Protocol
 
 log = logging.getLogger(__name__)
 
 STEP_S = 0.1  # the shortest silence after which a peer is pinged is 0.5 s, and its lease 1 s
+TICK_S = 0.001  # what a loop counts in: without it a timer may come a moment before its slot
 
 
 class Timed(Protocol):
@@ -31,8 +33,10 @@ class Wheel:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._slots: dict[int, set[Timed]] = {}
+        self._order: list[int] = []  # a heap of the slots
         self._turned = int(loop.time() / STEP_S)
-        self._timer: asyncio.TimerHandle | None = loop.call_later(STEP_S, self._turn)
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
 
     def place(self, timed: Timed, deadline: float) -> None:
         """Put a connection at its deadline."""
@@ -41,6 +45,9 @@ class Wheel:
         members = self._slots.get(slot)
         if members is None:
             members = self._slots[slot] = set()
+            heappush(self._order, slot)
+            if self._order[0] == slot:
+                self._wind()
         members.add(timed)
 
     def remove(self, timed: Timed) -> None:
@@ -51,18 +58,23 @@ class Wheel:
 
     def stop(self) -> None:
         """Turn no more."""
+        self._stopped = True
+        self._wind()
+
+    def _wind(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._order and not self._stopped:
+            self._timer = self._loop.call_at(self._order[0] * STEP_S + TICK_S, self._turn)
 
     def _turn(self) -> None:
         now = self._loop.time()
-        reached = int(now / STEP_S)
-        while self._turned < reached:
-            self._turned += 1
-            for timed in self._slots.pop(self._turned, ()):
+        self._turned = int(now / STEP_S)
+        while self._order and self._order[0] <= self._turned:
+            for timed in self._slots.pop(heappop(self._order)):
                 self._ask(timed, now)
-        self._timer = self._loop.call_later(STEP_S, self._turn)
+        self._wind()
 
     def _ask(self, timed: Timed, now: float) -> None:
         try:
