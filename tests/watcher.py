@@ -44,6 +44,7 @@ class Watcher:
         self.frames: list[dict[str, Any]] = []
         self.changes: list[dict[str, Any]] = []
         self.numbers: set[tuple[str, str, int]] = set()
+        self.states: dict[str, str] = {}  # of those it was shown, up to the change being checked
         self.resyncs: list[str] = []
         self.coalesced = 0
         self.wrong: list[str] = []  # what no watcher may ever see
@@ -108,6 +109,8 @@ class Watcher:
             for change in frame["changes"]:
                 self._check(change)
         outcome = self.mirror.receive(frame)
+        if frame["type"] == "snapshot":
+            self.states = {id_: shown["state"] for id_, shown in self.mirror.agents.items()}
         if isinstance(outcome, Outcome):
             self.wrong.append(f"{outcome}: {frame['from']} is not {self.mirror.cursor}")
 
@@ -124,6 +127,11 @@ class Watcher:
         kinds = {KIND_NAMES["u" if letter == "=" else letter], "forgotten"}
         if change["kind"] not in kinds:
             self.wrong.append(f"{number} is {change['kind']}, and not {kinds}")
+        known = self.states.pop(change["id"], None)
+        if known is not None and change["was"] != known:
+            self.wrong.append(f"{number} was {change['was']}, and not {known} as was told")
+        if change["kind"] != "forgotten" and not change.get("gone"):
+            self.states[change["id"]] = change["state"]
         self.changes.append(change)
 
     async def sees(self, condition: Callable[[], object]) -> None:

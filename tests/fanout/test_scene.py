@@ -31,6 +31,7 @@ class House:
         self.until_ms: int | None = None  # leases are held so long
         self.fanout = Fanout(lambda project: self.lanes, self.heart, self, frame_bytes=frame_bytes)
         self._loaded = loaded
+        self.watches: list[Watch] = []
 
     async def watch(
         self,
@@ -42,9 +43,11 @@ class House:
     ) -> Watch:
         if self._loaded:
             asyncio.get_running_loop().call_soon(self._load)
-        return await self.fanout.watch(
+        watch = await self.fanout.watch(
             "default", wanted, detail, reader.codec, reader, ref=1, since=since
         )
+        self.watches.append(watch)
+        return watch
 
     def _load(self) -> None:
         if self._loaded:
