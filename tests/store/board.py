@@ -68,6 +68,22 @@ class Board:
         reply = self._run(script.SWEEP, [limit, safe_ms, history_len])
         return reply[1], reply[2], reply[3]
 
+    def lose(
+        self,
+        node: str,
+        *,
+        lapsed_ms: int | None = None,
+        cursor: str = "0",
+        count: int = 500,
+        limit: int = 128,
+    ) -> tuple[str | None, int]:
+        """Mark a page of a lost hub's instances; answer the next cursor, if any, and how many."""
+        lapsed_ms = self.now_ms if lapsed_ms is None else lapsed_ms
+        batch = [node, lapsed_ms, cursor, count, limit, 2, "node_lost", 10_000, 60_000]
+        reply = self._run(script.LOSE, batch)
+        over = reply[2] == b"0" and not reply[4]
+        return None if over else reply[2].decode(), reply[3]
+
     def forget(self, agent: str) -> bool:
         """Drop a record; answer whether there was one."""
         return bool(self._run(script.FORGET, [agent])[2])

@@ -175,7 +175,7 @@ class TestFull:
     def test_a_hub_says_that_it_lives(self, full: Board) -> None:
         arguments = [full.now_ms, "01", full.now_ms, 2_500, msgpack.packb([])]
         reply = full.redis.eval(script.TICK.source, 2, keys.NODES, "ls:revision", *arguments)
-        assert reply[2] == b"01"
+        assert reply[3] == b"01"
 
     def test_agents_can_be_read(self, full: Board) -> None:
         """The readers were refused, because they did not say that they only read."""

@@ -52,9 +52,20 @@ class Oracle:
     lives: dict[str, dict[str, Life]] = field(default_factory=dict)
     shown: dict[str, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
     told: list[tuple[str, str, int, int]] = field(default_factory=list)
+    settled_ms: dict[str, int] = field(default_factory=dict)
+
+    def turns(self, agent: str, safe_ms: int) -> bool:
+        """Tell whether an instance has stalled since, as far as that is safe to say."""
+        return any(
+            life.stalls_at_ms is not None
+            and self.settled_ms[agent] < life.stalls_at_ms <= safe_ms
+            and not life.broken
+            for life in self.lives[agent].values()
+        )
 
     def settle(self, agent: str, now_ms: int, *, news: bool = False) -> None:
         """Note the change if there is one: agent, kind, was, is."""
+        self.settled_ms[agent] = now_ms
         ranks = tuple(life.rank(now_ms) for life in self.lives.get(agent, {}).values())
         new = max(ranks, default=0)
         old, former = self.shown.get(agent, (NONE, ()))
@@ -192,7 +203,8 @@ class Walk:
             del self.oracle.lives[a][i]
             self.oracle.settle(a, now, news=True)
         for a in self.oracle.lives:
-            self.oracle.settle(a, now)
+            if self.oracle.turns(a, safe):
+                self.oracle.settle(a, now)
         assert self.board.sweep(safe_ms=safe)[0] == len(ended)
 
     def _words(self) -> tuple[int, bytes, int, int | None]:

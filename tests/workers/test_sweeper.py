@@ -259,7 +259,7 @@ class TestAway:
                 return due
 
         async with station(fresh_url) as here:
-            sweeper = Stopped(here.link, here.store, here.ticker, history_len=1_000)
+            sweeper = Stopped(here.link, here.store, here.ticker, here.hold, history_len=1_000)
             first, second = together(2)
             due = await here.opened(first, ttl_ms=100)
             later = await here.opened(second, ttl_ms=1_500)
@@ -289,6 +289,24 @@ class TestAway:
 
 
 class TestRest:
+    async def test_a_damaged_record_stops_nobody_and_is_dropped(
+        self, fresh_url: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Nobody of its lane was ever ended again."""
+        async with station(fresh_url) as here:
+            agents = [await here.opened(f"a{i}", ttl_ms=300) for i in range(60)]
+            lane = here.store.lane_at(DEFAULT_PROJECT, 0)
+            for name, damaged in (("bad", b"\xc1"), ("worse", b"\x01"), ("worst", b"\x91\x01")):
+                await here.link.ask("HSET", lane.keys[1], name, damaged)
+                await here.link.ask("ZADD", lane.keys[2], 1, f"{name}\x1fi\x1f01aaaa")
+                await here.link.ask("ZADD", lane.keys[5], 1, name)
+            async with here.working():
+                for agent in agents:
+                    await until_told(here, agent.lease.agent, "offline")
+            assert await here.link.ask("ZCARD", lane.keys[2]) == 0
+            assert await here.link.ask("HMGET", lane.keys[1], "bad", "worse", "worst") == [None] * 3
+        assert "the record of worst in default was damaged" in caplog.text
+
     async def test_one_partition_that_cannot_be_swept_does_not_stop_the_others(
         self, fresh_url: str, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -296,8 +314,8 @@ class TestRest:
             agents = [await here.opened(f"a{i}", ttl_ms=300) for i in range(60)]
             broken = here.store.lane_at(DEFAULT_PROJECT, 0)
             spared = [a.lease.agent for a in agents if a.lease.lane is not broken]
-            await here.link.ask("HSET", broken.keys[1], "bad", b"\xc1")
-            await here.link.ask("ZADD", broken.keys[2], 1, b"bad\x1fi\x1f01aaaa")
+            await here.link.ask("DEL", broken.keys[5])
+            await here.link.ask("SET", broken.keys[5], "no sorted set")
             async with here.working():
                 for agent in spared:
                     await until_told(here, agent, "offline")

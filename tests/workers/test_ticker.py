@@ -172,8 +172,33 @@ class TestWatermark:
                 await each.ticker.tick()
             assert two.ticker.safe_ms == three.ticker.safe_ms == ends_ms - 1
 
-    async def test_a_hub_whose_ticks_stop_counts_until_its_lease_ends(self, fresh_url: str) -> None:
-        async with station(fresh_url) as here, station(fresh_url, lease_ms=700) as there:
+    async def test_a_hub_whose_ticks_stop_counts_until_its_agents_are_marked(
+        self, fresh_url: str
+    ) -> None:
+        """Agents with a short ttl were ended in the moment between."""
+        async with (
+            station(fresh_url, lease_ms=600) as here,
+            station(fresh_url, lease_ms=700) as there,
+        ):
+            await there.ticker.tick()
+            last = node(there)
+            async with asyncio.timeout(30):
+                while await store_ms(here) < last.lease_ms + 300:
+                    await here.ticker.tick()
+                    assert here.ticker.safe_ms <= last.watermark_ms
+                    await asyncio.sleep(0.02)
+            assert [lost.id for lost in here.ticker.lost] == [last.id]
+            await here.warden.look()
+            async with asyncio.timeout(30):
+                while here.ticker.safe_ms <= last.watermark_ms:
+                    await here.ticker.tick()
+            assert here.ticker.lost == []
+
+    async def test_what_nobody_can_mark_holds_nobody_back_for_ever(
+        self, fresh_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ticker_module, "FORSAKEN_MS", 100)
+        async with station(fresh_url) as here, station(fresh_url, lease_ms=300) as there:
             await there.ticker.tick()
             last = node(there)
             while True:
@@ -182,7 +207,7 @@ class TestWatermark:
                     break
                 assert here.ticker.safe_ms <= last.watermark_ms
                 await asyncio.sleep(0.02)
-            assert await store_ms(here) >= last.lease_ms
+            assert await store_ms(here) >= last.lease_ms + 100
 
     async def test_a_hub_that_comes_back_counts_again(self, fresh_url: str) -> None:
         async with station(fresh_url) as here, station(fresh_url, lease_ms=50) as there:
@@ -195,6 +220,35 @@ class TestWatermark:
             await there.ticker.tick()
             await here.ticker.tick()
             assert here.ticker.safe_ms <= ends_ms - 1
+
+    async def test_a_stall_that_is_due_before_words_are_stored_waits_for_them(
+        self, fresh_url: str
+    ) -> None:
+        """An agent that got on was told to have stalled while its words stood in line."""
+        async with station(fresh_url, flush_s=3_600) as here:
+            agent = await here.opened("a", status="busy", progress_ttl_ms=300)
+            stalls_ms = here.clock.at_ms(agent.lease.stalls_at or 0)
+            agent.say(progress={"done": 1})
+            await until_later(here, stalls_ms + 100)
+            for _ in range(2):
+                await here.ticker.tick()
+                assert here.ticker.safe_ms < stalls_ms
+            await here.sweeper.sweep()
+            assert (await here.read("a")).state == "busy"
+
+    async def test_what_can_never_be_written_holds_it_for_some_seconds_only(
+        self, fresh_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(ticker_module, "STUCK_S", 0.3)
+        async with station(fresh_url) as here, station(fresh_url) as there:
+            agent = await here.opened("a", ttl_ms=200)
+            here.commit.guard(agent.lease.ends_ms)
+            async with here.working():
+                await until(lambda: here.ticker.node not in {n.id for n in here.ticker.nodes})
+                await until_safe(there, int(agent.lease.ends_ms) + 200)
+                assert "they hold up expiry no longer" in caplog.text
+                agent.say(task="t")  # with this the group goes, and the floor with it
+                await until(lambda: here.ticker.node in {n.id for n in here.ticker.nodes})
 
     async def test_an_http_beat_that_comes_in_holds_it(self, fresh_url: str) -> None:
         async with station(fresh_url) as here:

@@ -19,6 +19,9 @@ class Ear(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._session.renew()
 
+    def eof_received(self) -> None:
+        self._session.lose()
+
 
 @contextlib.asynccontextmanager
 async def wired(session: Session) -> AsyncIterator[socket.socket]:

@@ -89,9 +89,9 @@ def _instance(
         ends = float(lease)
         lease_ms = int(ends)
         held = lease_ms <= now_ms < gap_ms + ttl
-        if heard_ms is not None and ends % 1:  # the sweep holds it on, beyond what it had
+        if heard_ms is not None and ends % 1 == 0.5:  # the sweep holds it on, beyond what it had
             lease_ms, held = heard_ms + ttl, True
-        elif heard_ms is not None and heard_ms < lease_ms - ttl:
+        elif heard_ms is not None and ends % 1 == 0 and heard_ms < lease_ms - ttl:
             heard_ms = None  # it was noted for a lease that was renewed since
     elif told_ms is not None:
         lease_ms = max(start + said + ttl, told_ms)

@@ -32,6 +32,8 @@ URGENT_MS = 1_500  # a lease that ends sooner is not folded
 AGE_STEP_MS = 4
 AGE_LIMIT = 0xFFFF
 REFUSED_S = 0.25  # a store that cannot now is left alone for so long
+# An act that the store still sends back after so long and so often would hold up every expiry.
+TRYING_S, TRIES = 3.0, 8
 NEVER = float("inf")
 
 
@@ -78,6 +80,11 @@ class Commit:
         while self.waiting and self._link.up:
             self._settled = self._loop.create_future()
             await self._settled
+
+    @property
+    def refused(self) -> bool:
+        """Whether the store said a moment ago that it takes nothing now."""
+        return self._flushed_at > self._loop.time()
 
     def floor_ms(self) -> float:
         """Tell the earliest end of a lease for which a beat is here and not yet confirmed."""
@@ -176,6 +183,13 @@ class Commit:
             if entry.stale(now):
                 entry.failed(Unavailable("The store was away for too long."))
                 continue
+            if entry.since is None:
+                entry.since = now
+            elif now - entry.since > TRYING_S and entry.tries > TRIES:
+                log.error("an act came back %d times and is dropped", entry.tries)
+                entry.put_off(Unavailable("The store does not take it."))
+                continue
+            entry.tries += 1
             row = self._row(entry, now)
             if row is None:
                 continue
@@ -210,7 +224,7 @@ class Commit:
         self._link.run(
             script.BEAT,
             lane.keys,
-            (b"", *lane.tail, packed),
+            (b"", *lane.tail, packed, self._clock.at_ms(now)),
             lambda reply: self._landed(lane, batch, reply, now),
         )
 
@@ -218,6 +232,8 @@ class Commit:
         self._flying -= 1
         if isinstance(reply, LinkLost):
             adrift = [entry for entry in batch if entry.adrift()]
+            for entry in adrift:
+                entry.since, entry.tries = None, 0
             self._return(lane, adrift)
             if adrift:
                 self.guard(0.0)  # nothing is swept until it is known what became of them
@@ -259,7 +275,8 @@ class Commit:
         by_ttl: dict[int, list[Lease]] = {}
         for lease in leases:
             lease.renewing = False
-            if not lease.ended:
+            # One that is older than its lease could only shorten what others have lengthened.
+            if not lease.ended and (now - lease.beat_at) * 1000 < lease.ttl_ms:
                 by_ttl.setdefault(lease.ttl_ms, []).append(lease)
         for ttl_ms, group in by_ttl.items():
             for i in range(0, len(group), BATCH_RENEWALS):
@@ -282,8 +299,12 @@ class Commit:
         if isinstance(reply, Exception):
             now = self._loop.time()
             if not isinstance(reply, LinkLost):
-                log.warning("the store cannot take %d renewals now: %s", len(group), reply)
                 self._flushed_at = now + REFUSED_S
+                if not (isinstance(reply, ReplyError) and reply.code in NOT_NOW):
+                    log.error("%d renewals cannot be stored and are dropped: %s", len(group), reply)
+                    group = []  # the next beats try again
+                else:
+                    log.warning("the store cannot take %d renewals now: %s", len(group), reply)
             for lease in group:
                 if not lease.renewing and not lease.ended:
                     self.renew(lease, now)

@@ -18,6 +18,7 @@ class Receipt:
     seq: int
     epoch: str
     expires_at_ms: int
+    claimed: bool = False  # whether somebody holds a claim on the agent
 
 
 class Answer(NamedTuple):
@@ -34,10 +35,12 @@ class Answer(NamedTuple):
 class Entry(ABC):
     """Whatever may stand in a lane."""
 
-    __slots__ = ("at",)
+    __slots__ = ("at", "since", "tries")
 
     def __init__(self, at: float) -> None:
         self.at = at  # when its cause arrived: ages count from here
+        self.since: float | None = None  # when it was first sent over a link that lasted since,
+        self.tries = 0  # and how often it came back
 
     def stale(self, now: float) -> bool:
         """Tell whether it has waited for so long that nobody needs it any more."""

@@ -16,6 +16,7 @@ import msgpack
 
 from lifesigns.core.errors import NotFound, Unavailable
 from lifesigns.store import keys, script
+from lifesigns.store.hold import Hold
 from lifesigns.store.link import Link, ReplyError
 from lifesigns.store.store import Store
 from lifesigns.workers.ticker import Ticker
@@ -32,14 +33,18 @@ NEVER = float("inf")
 class Sweeper:
     """Sweeps while the hub runs."""
 
-    def __init__(self, link: Link, store: Store, ticker: Ticker, *, history_len: int) -> None:
+    def __init__(
+        self, link: Link, store: Store, ticker: Ticker, hold: Hold, *, history_len: int
+    ) -> None:
         self._link = link
         self._store = store
         self._ticker = ticker
+        self._hold = hold
         self._history_len = history_len
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._due_ms = NEVER  # the next thing to do, as far as this hub knows
+        self._gap_ms = 0  # when the service was last seen to be back
         self.swept = 0  # leases that this hub ended
 
     def ticked(self) -> None:
@@ -70,11 +75,19 @@ class Sweeper:
         # became safe after it may end by it.
         safe_ms = self._ticker.safe_ms
         for number, reply in enumerate(await self._look()):
-            for project, when in zip(reply[2::2], reply[3::2], strict=True):
+            self._note_hold(*reply[1:3])
+            for project, when in zip(reply[3::2], reply[4::2], strict=True):
                 next_ms = float(when)
                 if next_ms <= safe_ms:
                     next_ms = await self._sweep(project.decode(), number, safe_ms)
                 self._due_ms = min(self._due_ms, next_ms)
+
+    def _note_hold(self, gap_ms: int, held_ms: int) -> None:
+        """Take when the service was back, and how far the sweep has held leases on since."""
+        if gap_ms > self._gap_ms:
+            self._gap_ms = gap_ms
+            held_ms = max(held_ms, gap_ms + self._store.longest_ttl_ms())
+        self._hold.reach(held_ms, "the store, or all who look after it, were away")
 
     async def _look(self) -> list[Any]:
         """Ask all partitions what is due, in one write."""
@@ -103,7 +116,9 @@ class Sweeper:
             except ReplyError as refused:  # the others have to be swept all the same
                 log.error("the store refuses to sweep %s in %d: %s", project, number, refused)
                 return NEVER
-            now_ms, ended, _, _, next_ms = reply
+            now_ms, ended, _, _, next_ms, unreadable = reply
             self.swept += ended
+            for agent in unreadable:
+                log.error("the record of %s in %s was damaged: dropped", agent.decode(), project)
             if not 0 < next_ms <= min(safe_ms, now_ms):
                 return float(next_ms or NEVER)

@@ -30,7 +30,7 @@ if not now then
 end
 local rules = cmsgpack.unpack(ARGV[2])
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-local meta = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'last', 'run')
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'last', 'run', 'standing')
 local epoch, seq = meta[1], tonumber(meta[2] or 0)
 if meta[4] ~= run then
   -- Restarted, failed over or flushed: numbers that were told may come again with other contents.
@@ -42,6 +42,18 @@ local at = math.max(now, tonumber(meta[3] or 0)) -- never goes back: it orders t
 local recs, dirty, body, turn, gone, unreadable = {}, {}, {}, {}, {}, {}
 local changes, first, moved, inbox, past, lives, ended = {}, seq + 1, {}, {}, {}, {}, {}
 
+-- An agent that comes while an operator's word stands for all whose names begin like its own.
+local function newcomer(name)
+  local override = false
+  for _, each in ipairs(meta[5] and cmsgpack.unpack(meta[5]) or {}) do
+    local prefix, rank, why, until_ms = unpack(each)
+    if string.sub(name, 1, #prefix) == prefix and (until_ms == 0 or until_ms > now) then
+      override = {rank, why, until_ms}
+    end
+  end
+  return {0, 0, NONE, 0, 0, 0, '', '', '', false, {}, {}, {}, override, 0}
+end
+
 local function load(names)
   local values = redis.call('HMGET', KEYS[2], unpack(names))
   for i, name in ipairs(names) do
@@ -52,7 +64,7 @@ local function load(names)
         -- It must not stop all others of its lane: the agent begins anew.
         unreadable[#unreadable + 1], rec = name, nil
       end
-      recs[name] = rec or {0, 0, NONE, 0, 0, 0, '', '', '', false, {}, {}, {}, false, 0}
+      recs[name] = rec or newcomer(name)
     end
   end
 end
