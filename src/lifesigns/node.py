@@ -30,10 +30,11 @@ from lifesigns.store.ingest import Ingest
 from lifesigns.store.interest import Interest
 from lifesigns.store.keyfile import NAME as KEY_FILE
 from lifesigns.store.link import Link, ReplyError
+from lifesigns.store.operator import Operator
 from lifesigns.store.probe import PROBE, SIGNS, Probe
 from lifesigns.store.registry import Registry
 from lifesigns.store.store import Store, Terms
-from lifesigns.web import account, inbox, operation, page, pulse, sse
+from lifesigns.web import account, inbox, operation, override, page, pulse, sse
 from lifesigns.web.auth import Gate, OpenGate
 from lifesigns.web.door import Rules
 from lifesigns.web.http import Desk, Site
@@ -167,6 +168,7 @@ class Hub:
             ingest=self.ingest,
             probe=self.probe,
             inbox=self.letters,
+            operator=Operator(self.store, self.link),
             clock=self.clock,
             fanout=self.fanout,
             limits=limits,
@@ -194,7 +196,7 @@ class Hub:
             bulk_body_bytes=config.bulk_body_bytes,
             open_metrics=config.loopback,
         )
-        rooms = (pulse, inbox, sse, account, operation, page)
+        rooms = (pulse, override, inbox, sse, account, operation, page)
         self.site = Site(desk, [route for room in rooms for route in room.ROUTES])
 
     async def start(self) -> None:

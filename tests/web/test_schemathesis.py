@@ -55,6 +55,7 @@ async def furnish(http: httpx.AsyncClient) -> dict[str, str]:
     return {
         "/v1/pulse/{id}": "a",
         "/v1/pulse/{id}/history": "a",
+        "/v1/pulse/{id}/override": "a",
         "/v1/pulse/{id}/tell": "a",
         "/v1/inbox/{id}/ack": letter.json()["id"],
         "/v1/projects/{name}": "p",

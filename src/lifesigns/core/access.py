@@ -148,9 +148,14 @@ def is_agent_id(value: str) -> bool:
     return _AGENT_ID.fullmatch(value) is not None and value not in RESERVED_IDS
 
 
+def is_agent_prefix(value: str) -> bool:
+    """Tell whether it ends in ``*`` and means all agents whose ids begin so."""
+    return _AGENT_PREFIX.fullmatch(value) is not None
+
+
 def check_agent_pattern(value: object, field: str = "agent") -> str:
     """Take what a key is tied to: an id, or a prefix that ends in ``*``."""
-    if isinstance(value, str) and (is_agent_id(value) or _AGENT_PREFIX.fullmatch(value)):
+    if isinstance(value, str) and (is_agent_id(value) or is_agent_prefix(value)):
         return value
     raise BadValue("A key is tied to an agent's id, or to a prefix that ends in '*'.", field=field)
 

@@ -130,6 +130,12 @@ def flag_of(message: Mapping[str, Any], name: str) -> bool:
     return bool(value)
 
 
+def instant_of(message: Mapping[str, Any], name: str) -> int | None:
+    """Take a time, in ms; None when there is none."""
+    value = message.get(name)
+    return None if value is None else _instant(value, name)
+
+
 def text_of(message: Mapping[str, Any], name: str) -> str:
     """Take a text that must be there."""
     return _text(message.get(name), name)
@@ -227,7 +233,7 @@ def _progress_ttl(value: Any, path: str, limits: Limits) -> int:
     return _seconds(value, path, SHORTEST_PROGRESS_TTL_S, limits.max_ttl_s)
 
 
-def _instant(value: Any, path: str, limits: Limits) -> int:
+def _instant(value: Any, path: str, limits: Limits | None = None) -> int:
     try:
         return from_text(_text(value, path))
     except BadValue as bad:

@@ -34,6 +34,8 @@ HINTS = {state: STATES.index(state) for state in ("available", "busy", "draining
     "error": ERROR
 }
 
+OVERRIDES = {state: HINTS[state] for state in ("draining", "error")}  # what an operator may say
+
 STATUS_RANKS = {
     status: rank
     for rank, statuses in {
@@ -216,7 +218,7 @@ def full(presence: Presence, *, expand: bool = False) -> dict[str, Any]:
         "host": words.host,
         "version": words.version,
         "dialect": words.dialect,
-        "override": _override(presence.override),
+        "override": spell_override(presence.override),
         "last_heartbeat": to_text(presence.last_heartbeat_ms),
         "expires_at": _text(presence.expires_at_ms),
         "held": presence.held,
@@ -283,7 +285,8 @@ def _expanded(presence: Presence) -> list[dict[str, Any]]:
     ]
 
 
-def _override(override: Override | None) -> dict[str, Any] | None:
+def spell_override(override: Override | None) -> dict[str, Any] | None:
+    """Spell out what an operator says."""
     if override is None:
         return None
     until = _text(override.until_ms)

@@ -37,6 +37,7 @@ UNLIST = _alone("unlist")
 READ = _alone("read")
 SCAN = _alone("scan")
 INBOX_ADD = _alone("inbox_add")
+STANDING = _alone("standing")
 CLAIM = _after_prelude("claim")
 CLAIM_RENEW = _after_prelude("claim_renew")
 CLAIM_RELEASE = _after_prelude("claim_release", " flags=allow-oom")
@@ -57,4 +58,5 @@ ALL = (
     SCAN,
     HEAL,
     INBOX_ADD,
+    STANDING,
 )

@@ -168,12 +168,16 @@ class Store:
             stored.cancel()
         return (await self.read(project, agent)).presence
 
-    async def override(self, project: str, agent: str, override: Override | None) -> Presence:
+    async def rule(self, project: str, agent: str, override: Override | None) -> None:
         """Say of an agent what an operator says, or, with None, nothing any more."""
         lane = self.lane(project, agent)
         stored: asyncio.Future[Presence | None] = self._loop.create_future()
         self._submit(lane, Ruling(agent, override, self._loop.time(), _settling(stored)))
         await self._within(stored)
+
+    async def override(self, project: str, agent: str, override: Override | None) -> Presence:
+        """Say so, and answer the presence after it."""
+        await self.rule(project, agent, override)
         presence = (await self.read(project, agent)).presence
         if presence is None:
             raise NotFound("The agent was forgotten at this very moment.")

@@ -20,7 +20,7 @@ from lifesigns.core.access import (
     check_token,
 )
 from lifesigns.core.errors import BadValue, Conflict, NotFound, Unauthorized
-from lifesigns.core.instant import from_text, to_text
+from lifesigns.core.instant import to_text
 from lifesigns.store.registry import TICKETS, Project, Purpose
 from lifesigns.web.http import Desk, body_of, grant_of, handler, reply
 from lifesigns.web.query import query_of
@@ -39,7 +39,7 @@ async def create_key(desk: Desk, request: Request) -> Response:
         agent=None if agent is None else check_agent_pattern(agent),
         poster=None if poster is None else check_name(poster, "poster"),
         name=None if name is None else check_name(name),
-        expires_ms=_expiry(body),
+        expires_ms=field.instant_of(body, "expires_at"),
     )
     made, shown = await desk.registry.create(
         wanted, token=None if token is None else check_token(token), now_ms=_now_ms()
@@ -133,18 +133,6 @@ async def login(desk: Desk, request: Request) -> Response:
         raise Unauthorized("A ticket is needed.")
     grant, token = await desk.gate.login(ticket)
     return reply(_key(grant) | {"key": token})
-
-
-def _expiry(body: dict[str, Any]) -> int | None:
-    value = body.get("expires_at")
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise BadValue("expires_at is a time as text.", field="expires_at")
-    try:
-        return from_text(value)
-    except BadValue as bad:
-        raise BadValue(bad.message, field="expires_at") from bad
 
 
 def _key(grant: Grant) -> dict[str, Any]:

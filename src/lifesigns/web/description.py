@@ -40,6 +40,7 @@ ERRORS = {
 }
 
 
+PREFIX = r"^[A-Za-z0-9._:@~-]{0,128}\*$"
 LETTER_PATTERN = "^[0-9]{1,15}-[0-9]{1,15}-[A-Za-z0-9._:@~-]{1,128}$"
 
 
@@ -101,6 +102,7 @@ def _path(name: str, schema: Schema) -> Schema:
 
 
 AGENT = _path("id", ref("AgentId"))
+OVERRIDDEN = _path("id", {"anyOf": [ref("AgentId"), {"type": "string", "pattern": PREFIX}]})
 LETTER_ID = _path("id", {"type": "string", "pattern": LETTER_PATTERN})
 KEY_ID = _path("id", {"type": "string", "minLength": 1})
 PROJECT_NAME = _path("name", ref("ProjectName"))
@@ -183,6 +185,42 @@ PATHS: dict[str, Schema] = {
             *READING,
             asks=(AGENT,),
         )
+    },
+    "/v1/pulse/{id}/override": {
+        "put": _operation(
+            "override",
+            "Say what counts before an agent's own word (admin)",
+            _answer(
+                {"anyOf": [ref("Presence"), ref("Overridden")]},
+                "The presence; of a prefix how many it is about",
+                example.OVERRIDDEN,
+            ),
+            *WRITING,
+            409,
+            takes="NewOverride",
+            sample={"state": "draining", "why": "a new disk"},
+            asks=(OVERRIDDEN,),
+            text="An id that ends in `*` means all whose ids begin so. Those who come later are"
+            " overridden as well, for as long as it stands; the longest prefix counts.",
+        ),
+        "get": _operation(
+            "readOverride",
+            "Read what an operator says of an agent, or of a prefix",
+            _answer(ref("Overridden"), "It"),
+            *READING,
+            asks=(OVERRIDDEN,),
+        ),
+        "delete": _operation(
+            "endOverride",
+            "Let an agent's own word count again (admin)",
+            _answer(
+                {"anyOf": [ref("Presence"), ref("Overridden")]},
+                "The presence; of a prefix how many it is about",
+            ),
+            *READING,
+            409,
+            asks=(OVERRIDDEN,),
+        ),
     },
     "/v1/pulse/{id}/tell": {
         "post": _operation(

@@ -101,6 +101,11 @@ HISTORY: Example = {
     "flaps": 2,
     "days": [{"date": "2026-03-22", "uptime": 0.998}],
 }
+OVERRIDDEN: Example = {
+    "id": "rack7-*",
+    "override": {"state": "draining", "why": "a new disk", "until": None},
+    "agents": 12,
+}
 LETTER: Example = {
     "id": "1774189800000-0-search-agent",
     "kind": "tell",

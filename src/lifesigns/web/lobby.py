@@ -13,6 +13,7 @@ from lifesigns.hub.fanout import Fanout
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.inbox import Inbox
 from lifesigns.store.ingest import Ingest
+from lifesigns.store.operator import Operator
 from lifesigns.store.probe import Probe
 from lifesigns.store.store import Store
 from lifesigns.web.auth import Gate
@@ -67,6 +68,7 @@ class Lobby:
         ingest: Ingest,
         probe: Probe,
         inbox: Inbox,
+        operator: Operator,
         clock: StoreClock,
         fanout: Fanout,
         limits: Limits,
@@ -80,6 +82,7 @@ class Lobby:
         self.ingest = ingest
         self.probe = probe
         self.inbox = inbox
+        self.operator = operator
         self.clock = clock
         self.fanout = fanout
         self.limits = limits

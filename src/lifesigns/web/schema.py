@@ -12,7 +12,7 @@ from lifesigns.core.access import RESERVED_IDS, SCOPES
 from lifesigns.core.evidence import ANSWERED, NO_ANSWER, NO_SOCKET
 from lifesigns.core.letter import KINDS
 from lifesigns.core.model import Limits
-from lifesigns.core.presence import HINTS, KIND_NAMES, STATES
+from lifesigns.core.presence import HINTS, KIND_NAMES, OVERRIDES, STATES
 from lifesigns.store.registry import TICKETS
 from lifesigns.web.pulse import BULK
 
@@ -151,7 +151,7 @@ PRESENCE: Schema = {
     "did": nullable(TEXT),
     "host": nullable(TEXT),
     "version": nullable(TEXT),
-    "override": nullable(MAP),
+    "override": nullable(ref("Override")),
     "last_heartbeat": ref("Instant"),
     "expires_at": nullable(ref("Instant")),
     "held": said("its lease has run out while the store or the sweep was away", **FLAG),
@@ -341,6 +341,29 @@ SCHEMAS: dict[str, Schema] = {
         "minProperties": 1,
         "properties": {"message": said(f"any value, {BULKY}; absent: the whole body")},
     },
+    "NewOverride": record(
+        {
+            "state": {"enum": list(OVERRIDES)},
+            "why": nullable(words(LIMITS.text_length)),
+            "until": nullable(said("in the future; absent: until it is taken back", **TEXT)),
+        },
+        *("why", "until"),
+    ),
+    "Override": record(
+        {
+            "state": {"enum": list(OVERRIDES)},
+            "why": nullable(TEXT),
+            "until": nullable(ref("Instant")),
+        }
+    ),
+    "Overridden": record(
+        {
+            "id": TEXT,
+            "override": nullable(ref("Override")),
+            "agents": said("of a prefix: how many are known already", **COUNT),
+        },
+        "agents",
+    ),
     "NewKey": record(
         {
             "scope": ref("Scope"),
