@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable
 
+import httpx
 import pytest
 
 from tests.agent import Agent, becomes, connected, living, presence
+from tests.chaos.proxy import Proxy
 from tests.chronicle import chronicle
 from tests.hub import RunningHub, running_hub
 from tests.patience import until
@@ -105,6 +108,81 @@ async def test_what_was_said_while_the_store_was_away_is_there_afterwards(
         written = await kinds_by_agent(hub)
         for agent in ("silent", "talks", "newcomer", "over-http"):
             assert "offline" not in written.get(agent, []), (agent, written)
+
+
+async def refused(http: httpx.AsyncClient, *calls: tuple[str, str]) -> None:
+    """See that calls, all at once, are refused for the time being."""
+    answers = await asyncio.gather(*[http.request(*call) for call in calls])
+    for answer in answers:
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable"), answer.text
+        assert int(answer.headers["Retry-After"]) >= 1
+
+
+async def test_store_that_takes_two_seconds_is_asked_by_nobody_who_would_only_wait(
+    valkey_server: Maker,
+) -> None:
+    """Each call waited three seconds, however many waited already."""
+    server = valkey_server(tcp=True)
+    way = functools.partial(asyncio.open_connection, "127.0.0.1", server.port)
+    async with (
+        Proxy(way) as proxy,
+        running_hub(f"redis://127.0.0.1:{proxy.port}") as hub,
+        hub.client() as http,
+        beating(hub, "silent"),
+        beating(hub, "talks") as talks,
+        living(hub, None) as observer,
+    ):
+        proxy.delay(1)
+        await until(lambda: hub.hub.link.late)
+        await refused(http, ("GET", "/readyz"))
+        many = [("GET", f"/v1/pulse/agent-{i}") for i in range(100)]
+        await refused(http, *many, ("GET", "/v1/pulse"), ("PUT", "/v1/pulse/over-http"))
+        assert (await observer.refused("check", agents=["silent"]))[0] == "unavailable"
+        await talks.say("beat", task="meanwhile")
+        await a_while()
+        assert (await talks.ask("ping"))["type"] == "pong"
+        assert hub.hub.link.up
+        (node,) = hub.hub.ticker.nodes
+        assert node.alive(hub.hub.clock.at_ms(asyncio.get_running_loop().time())), "it still ticks"
+        proxy.resume()
+        for agent, task in (("silent", "before"), ("talks", "meanwhile")):
+            await becomes(http, agent, alive=True, task=task)
+        written = await kinds_by_agent(hub)
+        assert "offline" not in {kind for kinds in written.values() for kind in kinds}
+
+
+@pytest.mark.parametrize(
+    ("worse", "better"),
+    [
+        ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+        ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
+        ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+    ],
+    ids=["it is a replica", "it has too few replicas", "its memory is full"],
+)
+async def test_store_that_takes_no_writes_loses_none_and_kills_nobody(
+    worse: str, better: str, valkey_server: Maker
+) -> None:
+    server = valkey_server("--maxmemory-policy", "noeviction")
+    async with (
+        running_hub(server.url) as hub,
+        hub.client() as http,
+        beating(hub, "silent"),
+        beating(hub, "talks") as talks,
+    ):
+        await http.put("/v1/pulse/over-http", json={"status": "idle", "ttl": 60})
+        server.ask(worse)
+        await refused(http, *[("PUT", "/v1/pulse/over-http")] * 20)
+        assert (await presence(http, "over-http"))["status"] == "idle", "it can still be read"
+        await talks.say("beat", task="meanwhile")
+        await a_while()
+        assert (await talks.ask("ping"))["type"] == "pong"
+        server.ask(better)
+        for agent, task in (("silent", "before"), ("talks", "meanwhile")):
+            await becomes(http, agent, alive=True, task=task)
+        assert (await http.put("/v1/pulse/over-http", json={"task": "t"})).status_code == 200
+        written = await kinds_by_agent(hub)
+        assert "offline" not in {kind for kinds in written.values() for kind in kinds}
 
 
 async def test_welcome_comes_once_though_the_store_was_away_at_the_hello(

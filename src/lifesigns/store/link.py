@@ -121,6 +121,22 @@ class Link:
     def up(self) -> bool:
         return self._wire is not None
 
+    def check_able(self) -> None:
+        """Raise Unavailable if it is no use to ask: the link is down, or answers are late.
+
+        For what others want at once, so that it does not pile up. What a hub asks for itself goes
+        on, and tells when answers come soon again.
+        """
+        if self._wire is None:
+            raise Unavailable(self._text("is away"))
+        if self.late:
+            raise Unavailable(self._text("takes too long to answer"))
+
+    @property
+    def late(self) -> bool:
+        """Whether answers take so long that it is no use to wait for one more."""
+        return self._wire is not None and self._wire.late
+
     @property
     def server(self) -> ServerInfo:
         """The server of the latest connection; there is one once ``start`` has returned."""

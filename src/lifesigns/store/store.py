@@ -62,6 +62,10 @@ class Store:
         """Whether the store can be asked now."""
         return self._link.up
 
+    def check_able(self) -> None:
+        """Raise Unavailable if it is no use to ask the store now."""
+        self._link.check_able()
+
     async def know(self, project: str) -> None:
         """Learn over how many partitions a project lies; NotFound if there is none."""
         if project not in self._spreads:
@@ -195,6 +199,9 @@ class Store:
         if not self._link.up:
             entry.failed(Unavailable("The store is away."))
             return
+        if self._ingest.commit.refused:  # in a line, each would wait for its own refusal
+            entry.failed(Unavailable("The store takes nothing now."))
+            return
         self._ingest.beats += 1
         self._ingest.commit.add(lane, entry, self._clock.at_ms(entry.at))
 
@@ -220,6 +227,7 @@ class Store:
 
     async def readings(self, project: str, agents: Sequence[str]) -> list[Reading]:
         """Read many agents as they are now, in their order."""
+        self.check_able()
         waiting = [self.reader.read(self.lane(project, agent), agent) for agent in agents]
         return await self._within(asyncio.gather(*waiting))
 
@@ -264,6 +272,7 @@ class Store:
 
     async def ping_ms(self) -> float:
         """Measure how long the store takes to answer."""
+        self.check_able()
         began = self._loop.time()
         await self._link.ask("PING")
         return (self._loop.time() - began) * 1000

@@ -24,6 +24,10 @@ Callback = Callable[[Any], None]
 # comes back to one late look, and reads what had arrived meanwhile before it takes the next.
 LOOKS = 4
 
+# Of an answer that is late for everybody who asks now: a store that is well takes milliseconds, and
+# the rewrite of a large file holds it up for a tenth of this.
+LATE_S = 1.0
+
 # Its stub says a tuple of one item; it takes any number.
 _pack = cast(Callable[[tuple[Arg, ...]], bytes], hiredis.pack_command)
 
@@ -48,12 +52,16 @@ class Wire(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_answered",
+        "_asked",
         "_corked",
         "_flush_is_due",
         "_gets",
         "_heard",
+        "_latency_s",
         "_look_s",
         "_loop",
+        "_marks",
         "_next_look",
         "_on_lost",
         "_on_push",
@@ -75,6 +83,9 @@ class Wire(asyncio.Protocol):
         self._waiting: deque[Callback] = deque()
         self._corked: list[bytes] = []
         self._flush_is_due = False
+        self._asked = self._answered = 0
+        self._marks: deque[tuple[int, float]] = deque()  # how much had been asked, and when
+        self._latency_s = 0.0
         self._heard = False
         self._look_s = 0.0
         self._quiet_looks = 0
@@ -91,10 +102,17 @@ class Wire(asyncio.Protocol):
         written = self._transport.get_write_buffer_size() if self._transport else 0
         return written + sum(map(len, self._corked))
 
+    @property
+    def late(self) -> bool:
+        """Whether answers take so long that it is no use to wait for one more."""
+        waits_s = self._loop.time() - self._marks[0][1] if self._marks else 0.0
+        return max(self._latency_s, waits_s) > LATE_S
+
     def send(self, args: tuple[Arg, ...], callback: Callback) -> None:
         """Queue one command; raise TypeError or ValueError for what no command can carry."""
         self._corked.append(_pack(args))
         self._waiting.append(callback)
+        self._asked += 1
         self._flush_soon()
 
     def send_unanswered(self, args: tuple[Arg, ...]) -> None:
@@ -111,6 +129,8 @@ class Wire(asyncio.Protocol):
         self._flush_is_due = False
         if self._corked and self._transport and not self._transport.is_closing():
             self._transport.write(b"".join(self._corked))
+            if self._on_push is None:
+                self._marks.append((self._asked, self._loop.time()))
         self._corked.clear()
 
     # --- in ---
@@ -127,16 +147,23 @@ class Wire(asyncio.Protocol):
                 return
             # No reply is False by itself: RESP2 has no booleans.
             if reply is False:
+                self._take_time()
                 return
             try:
                 if self._on_push is not None:
                     self._push(self._on_push, reply)
                 elif self._waiting:
+                    self._answered += 1
                     self._waiting.popleft()(reply)
                 else:
                     self.cut("it answers what nobody asked")
             except Exception:
                 log.exception("a callback failed on a reply of the store")
+
+    def _take_time(self) -> None:
+        marks = self._marks
+        while marks and marks[0][0] <= self._answered:
+            self._latency_s = self._loop.time() - marks.popleft()[1]
 
     def push_to(self, on_push: Callable[[list[Any]], None]) -> None:
         """Make it a feed: lists are what channels carry; only PINGs, our own, are answered."""

@@ -97,10 +97,16 @@ def refuse(error: LifesignsError) -> Response:
     return reply(body, error.http_status, headers)
 
 
-async def grant_of(desk: Desk, request: Request) -> Grant:
-    """Find out whose call it is, and learn of the project."""
+async def grant_of(desk: Desk, request: Request, *, asks: bool = True) -> Grant:
+    """Find out whose call it is, and learn of the project; ``asks``: it is no use without a store.
+
+    Such calls are refused at once while the store is away or late: if each of them waited, they
+    would pile up.
+    """
     headers = request.headers
     grant = await desk.gate.admit(token_of(request.url.path, headers), headers.get(PROJECT))
+    if asks:
+        desk.store.check_able()
     await desk.store.know(grant.project)
     return grant
 

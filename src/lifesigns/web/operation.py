@@ -60,6 +60,7 @@ async def stats(desk: Desk, request: Request) -> Response:
     )
     now_ms = desk.clock.at_ms(asyncio.get_running_loop().time())
     nodes = [node for node in desk.ticker.nodes if node.alive(now_ms)]
+    held_ms = desk.hold.until_ms
     body: dict[str, Any] = {
         "alive": sum(n for rank, n in ranks.items() if rank > SLEEPING),
         "total": sum(ranks.values()),
@@ -70,7 +71,7 @@ async def stats(desk: Desk, request: Request) -> Response:
         "claims": 0,
         "watchers": desk.lobby.fanout.watching(project),
         "nodes": [_node(node) for node in nodes],
-        "held_until": None,
+        "held_until": None if held_ms is None else to_text(held_ms),
         "store": {"ok": True, "ping_ms": round(ping_ms, 2)},
     }
     if by is not None or value is not None:
@@ -95,7 +96,7 @@ async def openapi(desk: Desk, request: Request) -> Response:
 
 async def _guard(desk: Desk, request: Request) -> None:
     if not desk.open_metrics:
-        (await grant_of(desk, request)).allow_watch()
+        (await grant_of(desk, request, asks=False)).allow_watch()
 
 
 def _node(node: Node) -> dict[str, Any]:
@@ -115,7 +116,7 @@ class Gauges(Collector):
 
     def collect(self) -> Iterator[Metric]:
         desk = self._desk
-        ticker, sweeper = desk.ticker, desk.sweeper
+        ticker, sweeper, warden = desk.ticker, desk.sweeper, desk.warden
         ingest, commit = desk.lobby.ingest, desk.lobby.ingest.commit
         now_ms = desk.clock.at_ms(desk.lobby.loop.time())
         for name, text, value in (
@@ -126,6 +127,11 @@ class Gauges(Collector):
                 "watermark_lag_seconds",
                 "How far behind the clock leases may be swept",
                 max(0, now_ms - ticker.safe_ms) / 1000,
+            ),
+            (
+                "held_seconds",
+                "For how long no lease is ended yet",
+                max(0, (desk.hold.until_ms or now_ms) - now_ms) / 1000,
             ),
             ("nodes", "Hubs that live", sum(node.alive(now_ms) for node in ticker.nodes)),
             ("watchers", "Watches that are open", desk.lobby.fanout.watchers),
@@ -138,6 +144,9 @@ class Gauges(Collector):
             ("writes", "Acts sent to the store", commit.writes),
             ("renewals", "Plain renewals sent to the store", commit.renewals),
             ("swept", "Leases that this hub ended", sweeper.swept),
+            ("holds", "Times in which no lease was ended", desk.hold.holds),
+            ("lost_nodes", "Hubs that this one found lost", warden.lost),
+            ("lost_agents", "Instances of lost hubs that this one marked", warden.marked),
             ("healed", "Changes that were missed and read from the log", desk.feed.healed),
             ("resyncs", "Lanes that were read anew", desk.feed.resyncs),
         ):

@@ -18,7 +18,8 @@ from lifesigns.web.socket import HubProtocol
 log = logging.getLogger(__name__)
 
 CALLS_S = 3.0  # how long a call may still take when all others are gone: as long as for the store,
-ANSWERS_S = 0.2  # and how long it takes to tell it that the hub waits no longer
+ANSWERS_S = 0.2  # how long it takes to tell it that the hub waits no longer,
+FLUSH_S = 1.0  # and until a peer has read what it was told last
 KEEP_ALIVE_S = 75  # longer than an agent that posts once a minute pauses
 DATE_S = 1.0  # what the date counts in
 BACKLOG = 4096  # thousands of agents may come back in the same moment
@@ -82,11 +83,12 @@ class Server(uvicorn.Server):
         state = self.server_state
         for connection in list(state.connections):
             connection.shutdown()
-        await self._lobby.until(lambda: not (state.connections or state.tasks), most_s=CALLS_S)
+        await self._lobby.until(lambda: not state.tasks, most_s=CALLS_S)
         if state.tasks:
             for task in state.tasks:
                 task.cancel()
             await asyncio.wait(state.tasks, timeout=ANSWERS_S)
+        await self._lobby.until(lambda: not state.connections, most_s=FLUSH_S)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -149,7 +149,7 @@ async def _grant_of(desk: Desk, request: Request) -> Grant:
     """A browser's event source has no headers: it comes with a ticket."""
     ticket = request.query_params.get("ticket")
     if ticket is None or token_of(request.url.path, request.headers) is not None:
-        return await grant_of(desk, request)
+        return await grant_of(desk, request, asks=False)  # a scene may be at hand
     grant = await desk.gate.redeem(ticket, "events")
     grant = await desk.gate.enter(grant, request.headers.get(PROJECT))
     await desk.store.know(grant.project)
