@@ -18,9 +18,11 @@ from lifesigns.config import Config
 from lifesigns.core.access import DEFAULT_PROJECT, ROOT_ID, Grant
 from lifesigns.core.errors import Unavailable
 from lifesigns.core.model import Limits
+from lifesigns.hub.delegation import Delegation
 from lifesigns.hub.fanout import Fanout
 from lifesigns.store import keys, script
 from lifesigns.store.address import Address
+from lifesigns.store.claim import ASSIGNED, UNASSIGNED, Claims
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.embedded import EmbeddedStore
 from lifesigns.store.feed import Feed, Source
@@ -34,7 +36,7 @@ from lifesigns.store.operator import Operator
 from lifesigns.store.probe import PROBE, SIGNS, Probe
 from lifesigns.store.registry import Registry
 from lifesigns.store.store import Store, Terms
-from lifesigns.web import account, inbox, operation, override, page, pulse, sse
+from lifesigns.web import account, claim, inbox, operation, override, page, pulse, sse
 from lifesigns.web.auth import Gate, OpenGate
 from lifesigns.web.door import Rules
 from lifesigns.web.http import Desk, Site
@@ -42,6 +44,7 @@ from lifesigns.web.lobby import Lobby
 from lifesigns.web.rate import Rate
 from lifesigns.web.server import Server, listen
 from lifesigns.workers.census import Census
+from lifesigns.workers.keeper import Keeper
 from lifesigns.workers.sweeper import Sweeper
 from lifesigns.workers.ticker import Ticker
 from lifesigns.workers.warden import Warden
@@ -140,6 +143,9 @@ class Hub:
             frame_bytes=limits.outgoing_frame_bytes,
         )
         self.hold.on_held = self.fanout.held
+        self.claims = Claims(self.link, self.store, self.ingest)
+        self.delegation = Delegation(self.claims, self.fanout, self.clock)
+        self.keeper = Keeper(self.claims, self.delegation)
         self.ticker = Ticker(
             self.link,
             self.clock,
@@ -167,6 +173,8 @@ class Hub:
             store=self.store,
             ingest=self.ingest,
             probe=self.probe,
+            claims=self.claims,
+            delegation=self.delegation,
             inbox=self.letters,
             operator=Operator(self.store, self.link),
             clock=self.clock,
@@ -196,7 +204,7 @@ class Hub:
             bulk_body_bytes=config.bulk_body_bytes,
             open_metrics=config.loopback,
         )
-        rooms = (pulse, override, inbox, sse, account, operation, page)
+        rooms = (pulse, override, claim, inbox, sse, account, operation, page)
         self.site = Site(desk, [route for room in rooms for route in room.ROUTES])
 
     async def start(self) -> None:
@@ -266,6 +274,8 @@ class Hub:
             self.probe.asked(*told)
         elif about == SIGNS:
             self.probe.answered(*told)
+        elif about in (ASSIGNED, UNASSIGNED):
+            self.claims.told(about, *told[-2:])
         elif about == TELL:
             self.letters.told(*told)
         else:
@@ -273,6 +283,8 @@ class Hub:
 
     def _ticked(self) -> None:
         self.sweeper.ticked()
+        if self.ticker.lapsed_ms is not None:  # its own entry was gone: perhaps all others, too
+            self.feed.doubt()
         self.warden.ticked()
         now = asyncio.get_running_loop().time()
         if now >= self._told_at + OWN_TICK_S:
@@ -303,6 +315,7 @@ async def open_hub(config: Config, address: Address, revive: Revive) -> AsyncIte
         asyncio.create_task(hub.ticker.run(), name="ticker"),
         asyncio.create_task(hub.sweeper.run(), name="sweeper"),
         asyncio.create_task(hub.warden.run(), name="warden"),
+        asyncio.create_task(hub.keeper.run(), name="keeper"),
     ]
     for each in loops:
         each.add_done_callback(_mourn)

@@ -162,6 +162,18 @@ async def test_gapless_by_a_resync_if_the_history_is_gone(
         await agrees(watcher, http)
 
 
+async def test_gapless_by_a_resync_if_the_store_was_emptied(
+    hubs: list[RunningHub], http: httpx.AsyncClient, store: redis.asyncio.Redis
+) -> None:
+    """Nothing was published, so watchers believed in agents that no store knew any more."""
+    await beats(http, [f"agent-{i}" for i in range(40)])
+    async with watching(hubs[1]) as watcher:
+        assert len(watcher.mirror.agents) == 40
+        await store.flushdb()
+        await watcher.sees(lambda: not watcher.mirror.agents)
+        assert set(watcher.resyncs) == {"epoch"}
+
+
 async def test_resumable(hubs: list[RunningHub], http: httpx.AsyncClient) -> None:
     """On the other hub, it gets exactly what it missed."""
     await beat(http, "a", status="before")

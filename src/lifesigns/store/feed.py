@@ -91,6 +91,11 @@ class Feed:
         followed.doubt()
         await followed.healed()
 
+    def doubt(self) -> None:
+        """Something may have happened that nobody tells: the store may have been emptied."""
+        for followed in self._followed.values():
+            followed.doubt()
+
     def store_is_back(self) -> None:
         """The link for questions is up again: what could not be healed can be now."""
         for followed in self._followed.values():
