@@ -13,7 +13,7 @@ from lifesigns.core.access import check_agent_id
 from lifesigns.core.errors import BadRequest, BadValue, Busy, LifesignsError, NotAlive
 from lifesigns.core.instant import to_text
 from lifesigns.core.model import Presence
-from lifesigns.core.presence import OFFLINE, STATES
+from lifesigns.core.presence import OFFLINE, STATES, full
 
 TOKEN_LETTERS = 12
 HELD_MS = 10_000  # how long a claim outlives the last sign of its holder's socket
@@ -111,7 +111,6 @@ class Standing(NamedTuple):
     final: bool
 
 
-WELL = Standing("", False)
 DOUBTFUL = ("suspect", "stalled")
 
 
@@ -128,7 +127,7 @@ def standing(claim: Claim, presence: Presence | None, now_ms: int) -> Standing:
         return Standing("expired" if now_ms >= claim.ends_ms else "released", True)
     instance, state = found
     if state not in DOUBTFUL:
-        return WELL
+        return Standing("", False)
     return Standing("node_lost" if instance.why == "node_lost" else state, False)
 
 
@@ -156,15 +155,20 @@ def check_claim(value: Any, path: str = "claim") -> str:
     return value
 
 
+def assignment(claim: str, by: str, note: str, fence: int, ends_ms: int) -> dict[str, Any]:
+    """Spell out what a claimed agent is told."""
+    return {
+        "claim": claim,
+        "by": by,
+        "note": note or None,
+        "fence": fence,
+        "expires_at": to_text(ends_ms),
+    }
+
+
 def assigned(claim: Claim) -> dict[str, Any]:
     """Spell out a claim as the claimed agent sees it."""
-    return {
-        "claim": claim.id,
-        "by": claim.by,
-        "note": claim.note or None,
-        "fence": claim.fence,
-        "expires_at": to_text(claim.ends_ms),
-    }
+    return assignment(claim.id, claim.by, claim.note, claim.fence, claim.ends_ms)
 
 
 def listed(claim: Claim) -> dict[str, Any]:
@@ -176,3 +180,21 @@ def listed(claim: Claim) -> dict[str, Any]:
         "ttl": claim.ttl_ms / 1000,
         "claimed_at": to_text(claim.begun_ms),
     }
+
+
+def claimed(claim: Claim, presence: Presence) -> dict[str, Any]:
+    """Spell out a claim as the one who made it sees it."""
+    return {
+        "claim": claim.id,
+        "agent": claim.agent,
+        "instance": claim.instance,
+        "fence": claim.fence,
+        "note": claim.note or None,
+        "expires_at": to_text(claim.ends_ms),
+        "presence": full(presence),
+    }
+
+
+def holder_of(name: str, instance: str | None) -> str:
+    """Name a holder: an instance of an agent, or else a key."""
+    return f"key {name}" if instance is None else f"agent {name} {instance}"

@@ -165,6 +165,14 @@ class Fanout:
 
     # Projects.
 
+    async def scene(self, project: str) -> Scene:
+        """Follow a project for somebody who attends it, and is to do so at once."""
+        return await self._warm(project, None)
+
+    def rest(self, project: str) -> None:
+        """Somebody attends a project no more."""
+        self._cool_later(project)
+
     async def _warm(self, project: str, cursor: Since | None) -> Scene:
         """Follow a project, and return when all of it is known, up to a cursor at least."""
         scene = self._scenes.get(project)

@@ -66,6 +66,16 @@ class Source(Protocol):
         """Read what agents said before the first of these changes, as far as that is kept."""
 
 
+class Ear(Protocol):
+    """Who needs to know of every change, and is sent nothing."""
+
+    def heard(self, lane: int, agent: str) -> None:
+        """An agent has altered, or was forgotten."""
+
+    def renewed(self, lane: int) -> None:
+        """All agents of a lane may be others than before."""
+
+
 class Scene:
     """Who is there in one project, and who watches."""
 
@@ -82,6 +92,7 @@ class Scene:
         self._known: OrderedDict[tuple[int, str], Shown] = OrderedDict()
         self._members: list[tuple[int, str]] | None = None
         self._views: dict[ViewKey, View] = {}
+        self._ears: list[Ear] = []
         self._turns: list[Turn] = []
         self._ticking = False
         self._queue: deque[Watch] = deque()
@@ -100,8 +111,8 @@ class Scene:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody watches."""
-        return not self._views
+        """Whether nobody watches or listens."""
+        return not self._views and not self._ears
 
     @property
     def watchers(self) -> int:
@@ -128,6 +139,18 @@ class Scene:
             self._know(lane, agent, shown)
         return shown
 
+    def place(self, lane: int) -> Place:
+        """Tell how far a lane is known."""
+        return self._places[lane]
+
+    def attend(self, ear: Ear) -> None:
+        """Let somebody know of every change from now on."""
+        self._ears.append(ear)
+
+    def forsake(self, ear: Ear) -> None:
+        """It needs that no more."""
+        self._ears.remove(ear)
+
     def _know(self, lane: int, agent: str, shown: Shown) -> None:
         if len(self._known) >= KNOWN:
             self._known.popitem(last=False)
@@ -153,6 +176,9 @@ class Scene:
             for difference in differences:
                 self._note(lane, place.epoch, difference, packed)
         self._places[lane] = place
+        for ear in self._ears:
+            for packed in changes:
+                ear.heard(lane, head_of(packed).agent)
         if self._turns and not self._ticking:
             self._ticking = True
             self._loop.call_soon(self._tick)
@@ -179,6 +205,8 @@ class Scene:
         self._places[lane] = place
         self._known.clear()
         self._members = None
+        for ear in self._ears:
+            ear.renewed(lane)
         if len(self._places) < len(self._rosters) or self._settling:
             return
         if not self._loaded.done():

@@ -16,6 +16,7 @@ from lifesigns.core.claim import (
     Tried,
     Won,
     agent_of_claim,
+    assignment,
     claim_id,
 )
 from lifesigns.core.errors import ClaimLost
@@ -23,16 +24,20 @@ from lifesigns.core.model import Presence
 from lifesigns.core.presence import present
 from lifesigns.core.record import unpack_record
 from lifesigns.store import script
+from lifesigns.store.ingest import Ingest
 from lifesigns.store.link import Link, Script
 from lifesigns.store.store import Store
+
+ASSIGNED, UNASSIGNED = "assigned", "unassigned"  # what a hub is told of the agents that it has
 
 
 class Claims:
     """The claims of all projects."""
 
-    def __init__(self, link: Link, store: Store) -> None:
+    def __init__(self, link: Link, store: Store, ingest: Ingest) -> None:
         self._link = link
         self._store = store
+        self._ingest = ingest
         self.made = 0
         self.refused = 0
 
@@ -140,6 +145,17 @@ class Claims:
         """Count the claims of a project."""
         lanes = self._store.lanes(project)
         return sum(await asyncio.gather(*[self._link.ask("ZCARD", lane.keys[8]) for lane in lanes]))
+
+    def told(self, about: str, details: Sequence[Any], session: str) -> None:
+        """A slot of an agent was claimed, or is free again, which has its socket here."""
+        lease = self._ingest.leases.get(session)
+        if lease is None:
+            return
+        if about == ASSIGNED:
+            lease.holder.tell({"type": ASSIGNED, **assignment(*details)})
+        else:
+            claim, why = details
+            lease.holder.tell({"type": UNASSIGNED, "claim": claim, "why": why})
 
     async def _run(self, what: Script, project: str, agent: str, batch: list[Any]) -> Any:
         lane = self._store.lane(project, agent)

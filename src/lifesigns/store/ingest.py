@@ -225,7 +225,8 @@ class Ingest:
         if answer.code in (WRITTEN, STORED_BEFORE):
             lease.ends_ms = answer.store_ms - elapsed_ms(news.at, answer.sent_at) + lease.ttl_ms
             lease.seq, lease.epoch = answer.seq, answer.epoch
-            news.tell(Receipt(answer.seq, answer.epoch, int(lease.ends_ms)))
+            claimed = bool(answer.record)
+            news.tell(Receipt(answer.seq, answer.epoch, int(lease.ends_ms), claimed))
         elif lease.ended:
             news.tell(Conflict("The session has ended."))
         elif answer.code == OLDER:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from lifesigns.core.codec import Codec
@@ -113,6 +113,20 @@ def send_checked(
     for i, part in enumerate(parts):
         more = {"more": True} if i < len(parts) - 1 else {}
         session.send(reply_to("checked", ref, agents=part, **more))
+
+
+def send_listed(
+    session: ServerSession,
+    name: str,
+    ref: str | int | None,
+    entries: Sequence[Mapping[str, Any]],
+    limit_bytes: int,
+) -> None:
+    """Queue an answer that is a list of agents, in as many frames as its size needs."""
+    parts = split(session.codec, {str(i): entry for i, entry in enumerate(entries)}, limit_bytes)
+    for i, part in enumerate(parts):
+        more = {"more": True} if i < len(parts) - 1 else {}
+        session.send(reply_to(name, ref, agents=list(part.values()), **more))
 
 
 def split(codec: Codec, entries: Mapping[str, Any], limit_bytes: int) -> list[Mapping[str, Any]]:

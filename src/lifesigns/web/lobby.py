@@ -9,7 +9,9 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from lifesigns.core.model import Limits
+from lifesigns.hub.delegation import Delegation
 from lifesigns.hub.fanout import Fanout
+from lifesigns.store.claim import Claims
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.inbox import Inbox
 from lifesigns.store.ingest import Ingest
@@ -67,6 +69,8 @@ class Lobby:
         store: Store,
         ingest: Ingest,
         probe: Probe,
+        claims: Claims,
+        delegation: Delegation,
         inbox: Inbox,
         operator: Operator,
         clock: StoreClock,
@@ -81,6 +85,8 @@ class Lobby:
         self.store = store
         self.ingest = ingest
         self.probe = probe
+        self.claims = claims
+        self.delegation = delegation
         self.inbox = inbox
         self.operator = operator
         self.clock = clock

@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from lifesigns.core.access import Grant
+from lifesigns.core.claim import Claim, assigned
 from lifesigns.core.errors import (
     BadRequest,
     Internal,
     LifesignsError,
-    NotFound,
     Revoked,
     Superseded,
     Unavailable,
@@ -31,22 +31,19 @@ from lifesigns.core.request import (
     SIGN,
     Beat,
     Bye,
-    CheckAsked,
     Event,
     Hello,
     PingAsked,
-    UnwatchAsked,
-    WatchAsked,
 )
 from lifesigns.core.session import NORMAL, ServerSession
 from lifesigns.hub.packet import Packet
 from lifesigns.store.entry import Receipt
 from lifesigns.store.lease import Lease
-from lifesigns.web.answer import Checks, reply_to
+from lifesigns.web.answer import reply_to
 from lifesigns.web.door import Asked, identify, open_door
 from lifesigns.web.framing import BINARY, PING, TEXT, Framing, frame
+from lifesigns.web.guest import Guest, Question
 from lifesigns.web.lobby import Lobby
-from lifesigns.web.spectator import Spectator
 
 if TYPE_CHECKING:
     from uvicorn.config import Config as UvicornConfig
@@ -63,15 +60,14 @@ class HubProtocol(asyncio.Protocol):
     """One connection."""
 
     __slots__ = (
-        "_checks",
         "_framing",
+        "_guest",
         "_lease",
         "_lobby",
         "_paused",
         "_sent_close",
         "_server_state",
         "_session",
-        "_spectator",
         "_transport",
         "grant",
         "slot",
@@ -92,8 +88,7 @@ class HubProtocol(asyncio.Protocol):
         self._lease: Lease | None = None
         self._sent_close: float | None = None
         self._paused = False  # the peer does not read what was written
-        self._spectator: Spectator | None = None  # most watch nothing,
-        self._checks: Checks | None = None  # and ask nothing
+        self._guest: Guest | None = None  # most ask nothing
         self.grant: Grant | None = None
         self.slot = 0
 
@@ -143,28 +138,22 @@ class HubProtocol(asyncio.Protocol):
                 lobby.ingest.carry(lease)
             else:
                 lobby.ingest.lose(lease, lobby.loop.time())
-        self._session = self._framing = None
-        if self._spectator is not None:
-            self._spectator.close()
-            self._spectator = None
-        if self._checks is not None:
-            self._checks.close()
-            self._checks = None
+        if self._guest is not None:
+            self._guest.close()
+        self._session = self._framing = self._guest = None
 
     def pause_writing(self) -> None:
         """The peer does not read: watches wait, answers pile up to a bound (see ``_write``)."""
         self._paused = True
-        if self._checks is not None:
-            self._checks.pause()
+        if self._guest is not None:
+            self._guest.pause()
 
     def resume_writing(self) -> None:
         self._paused = False
         if not self._transport.is_closing():
             self._transport.resume_reading()
-            if self._checks is not None:
-                self._checks.resume()
-            if self._spectator is not None:
-                self._spectator.pump()
+            if self._guest is not None:
+                self._guest.resume()
 
     # What a watch wants of its peer.
 
@@ -301,17 +290,9 @@ class HubProtocol(asyncio.Protocol):
                 self._hello(event, session, now)
             elif isinstance(event, Bye):
                 self._bye(event, session, now)
-            elif isinstance(event, CheckAsked):
+            elif isinstance(event, Question):
                 self._renew(now)
-                self._check(event, session)
-            elif isinstance(event, WatchAsked):
-                self._renew(now)
-                self._lobby.spawn(self._watch(event, session))
-            elif isinstance(event, UnwatchAsked):
-                self._renew(now)
-                if self._spectator is None or not self._spectator.end(event.watch):
-                    raise NotFound("This connection has no such watch.", field="watch")
-                session.send(reply_to("ok", event.ref))
+                self._guest_of(session).ask(event)
             elif isinstance(event, PingAsked):
                 self._renew(now)
                 time = to_text(self._lobby.clock.at_ms(now))
@@ -340,6 +321,7 @@ class HubProtocol(asyncio.Protocol):
             session.open(None, now)
             self._bring_forward(session)
             self._welcome(session, hello, None, None, None)
+            self._take_along(session, hello)
             return
         grant.allow_beat(hello.agent)
         instance = hello.instance or secrets.token_hex(4)
@@ -367,8 +349,32 @@ class HubProtocol(asyncio.Protocol):
     ) -> None:
         if isinstance(outcome, Receipt | Unavailable):
             receipt = outcome if isinstance(outcome, Receipt) else None
+            if receipt is not None and receipt.claimed:
+                self._lobby.spawn(self._remind(session, hello, instance, receipt))
+                return
             self._welcome(session, hello, instance, hello.ttl_ms, receipt)
+            self._take_along(session, hello)
             self._write()
+
+    async def _remind(
+        self, session: ServerSession, hello: Hello, instance: str, receipt: Receipt
+    ) -> None:
+        """Welcome an agent that is claimed: it may not have heard of that, or have forgotten."""
+        assert self.grant is not None, "nothing is read before the key is known"
+        assert hello.agent is not None, "no observer is claimed"
+        claims: list[Claim] = []
+        try:
+            claims = await self._lobby.claims.of_agent(self.grant.project, hello.agent)
+        except Unavailable as away:
+            log.info("an agent is not told who holds it: %s", away)
+        mine = [claim for claim in claims if claim.instance == instance]
+        self._welcome(session, hello, instance, hello.ttl_ms, receipt, mine)
+        self._take_along(session, hello)
+        self._write()
+
+    def _take_along(self, session: ServerSession, hello: Hello) -> None:
+        if hello.claims and self._session is session:
+            self._guest_of(session).take_along(hello.claims)
 
     def _welcome(
         self,
@@ -377,6 +383,7 @@ class HubProtocol(asyncio.Protocol):
         instance: str | None,
         ttl_ms: int | None,
         receipt: Receipt | None,
+        claims: Sequence[Claim] = (),
     ) -> None:
         lobby = self._lobby
         message: dict[str, Any] = {
@@ -391,6 +398,7 @@ class HubProtocol(asyncio.Protocol):
         }
         if receipt is not None:
             message |= {"seq": receipt.seq, "epoch": receipt.epoch}
+            message["assigned"] = [assigned(claim) for claim in claims]
         session.send(reply_to("welcome", hello.ref, **message))
 
     def _beat(self, beat: Beat, session: ServerSession, now: float) -> None:
@@ -417,6 +425,8 @@ class HubProtocol(asyncio.Protocol):
 
     def _bye(self, bye: Bye, session: ServerSession, now: float) -> None:
         lease, self._lease = self._lease, None
+        if self._guest is not None:
+            self._guest.release()
         if lease is None:
             session.close(NORMAL, "bye")
             return
@@ -428,31 +438,11 @@ class HubProtocol(asyncio.Protocol):
         session.close(NORMAL, "bye")
         self._write()
 
-    def _check(self, asked: CheckAsked, session: ServerSession) -> None:
-        assert self.grant is not None, "nothing is read before the key is known"
-        self.grant.allow_watch()
-        lobby = self._lobby
-        if self._checks is None:
-            self._checks = Checks(lobby, self.grant.project, session, self._write)
-        if (work := self._checks.ask(asked)) is not None:
-            lobby.spawn(work)
-
-    async def _watch(self, asked: WatchAsked, session: ServerSession) -> None:
-        assert self.grant is not None, "nothing is read before the key is known"
-        try:
-            self.grant.allow_watch()
-            if self._spectator is None:
-                lobby = self._lobby
-                self._spectator = Spectator(
-                    lobby.fanout, self.grant.project, session.codec, self, lobby.limits.watches
-                )
-            await self._spectator.begin(asked)
-        except LifesignsError as error:
-            session.send_error(error, asked.ref)
-        except Exception:
-            log.exception("a watch could not begin")
-            session.send_error(Internal(), asked.ref)
-        self._write()
+    def _guest_of(self, session: ServerSession) -> Guest:
+        if self._guest is None:
+            assert self.grant is not None, "nothing is read before the key is known"
+            self._guest = Guest(self._lobby, self.grant, self._lease, session, self, self._write)
+        return self._guest
 
     def _end(self, error: LifesignsError) -> None:
         if self._session is not None:

@@ -1,0 +1,96 @@
+"""Delegation over HTTP: claims that end by their time alone, and who could be claimed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from lifesigns.core.access import Grant, check_agent_id
+from lifesigns.core.claim import Order, check_claim, claimed, holder_of, listed
+from lifesigns.core.errors import BadRequest, BadValue
+from lifesigns.core.presence import DETAILS
+from lifesigns.core.request import read_claim, read_pick, read_renew
+from lifesigns.web.delegate import new_token
+from lifesigns.web.http import Desk, body_of, grant_of, handler, reply
+from lifesigns.web.query import query_of
+
+
+async def post(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    grant.allow_claim()
+    asked = read_claim(await body_of(request, desk.body_bytes), None, desk.limits)
+    order = Order(
+        token=new_token(),
+        holder=_holder(grant),
+        by=grant.key_id,
+        note=asked.note,
+        ttl_ms=asked.ttl_ms,
+        bound=False,
+    )
+    won, presence = await desk.lobby.delegation.claim(
+        grant.project, order, asked.agent, asked.wanted, asked.wait_s
+    )
+    return reply(claimed(won.claim, presence), 201)
+
+
+async def put(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    grant.allow_claim()
+    claim = _named(request)
+    body: dict[str, Any] = await body_of(request, desk.body_bytes)
+    asked = read_renew(body | {"claim": claim}, None, desk.limits)
+    won = await desk.lobby.claims.renew(
+        grant.project, claim, _holder(grant), asked.ttl_ms, bound=False
+    )
+    return reply(listed(won.claim))
+
+
+async def delete(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    grant.allow_claim()
+    claim = _named(request)
+    holder = None if grant.may("admin") else _holder(grant)
+    await desk.lobby.claims.release(grant.project, claim, holder, "released")
+    return reply({"ok": True, "claim": claim})
+
+
+async def collect(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    grant.allow_watch()
+    agent = query_of(request, ("agent",)).get("agent")
+    if agent is None:
+        claims = await desk.lobby.claims.all(grant.project)
+    else:
+        claims = await desk.lobby.claims.of_agent(grant.project, check_agent_id(agent, "agent"))
+    return reply({"claims": [listed(claim) for claim in claims]})
+
+
+async def pick(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    grant.allow_watch()
+    asked = read_pick(await body_of(request, desk.body_bytes), None, desk.limits)
+    found = await desk.lobby.delegation.pick(grant.project, asked.wanted, asked.n)
+    return reply({"agents": [DETAILS[asked.detail](presence) for presence in found]})
+
+
+def _holder(grant: Grant) -> str:
+    return holder_of(grant.key_id, None)
+
+
+def _named(request: Request) -> str:
+    try:
+        return check_claim(request.path_params["id"], "id")
+    except BadValue as bad:
+        raise BadRequest(bad.message, field=bad.field) from bad
+
+
+ROUTES = (
+    Route("/v1/claims", handler(post), methods=["POST"]),
+    Route("/v1/claims", handler(collect), methods=["GET"]),
+    Route("/v1/claims/{id}", handler(put), methods=["PUT"]),
+    Route("/v1/claims/{id}", handler(delete), methods=["DELETE"]),
+    Route("/v1/pick", handler(pick), methods=["POST"]),
+)
