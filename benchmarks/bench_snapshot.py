@@ -16,8 +16,9 @@ import time
 from typing import Any
 
 from bench_fanout import place
-from process import Generators, HubProcess, cpu_s, hub, memory_bytes
+from process import Generators, HubProcess, cpu_s, hub, memory_bytes, show_budgets
 
+BUDGETS = (("warm_s", 2, "at most"), ("others_p99_ms", 100, "at most"))
 BULK = 1_000
 BEATING = 200
 PATIENCE_S = 120.0
@@ -34,6 +35,7 @@ def main() -> None:
             fill(target, agents)
             results.append(measure(target, agents, args.detail))
         print(json.dumps(results[-1]), flush=True)
+        show_budgets(results[-1], BUDGETS)
     print(json.dumps(results))
 
 

@@ -250,6 +250,14 @@ class Generator:
             "bytes": sum(w.bytes for w in opened),
         }
 
+    async def clear(self) -> dict[str, float]:
+        """Forget what was seen: another phase begins."""
+        for watcher in self.watchers:
+            watcher.changes = watcher.bytes = 0
+            watcher.ended = False
+            watcher.latencies.clear()
+        return {"watching": len(self.watchers)}
+
     async def collect(self, *, within_s: float) -> dict[str, Any]:
         """Answer when all watchers have seen the end, with what they saw until then."""
         began = time.perf_counter()

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +148,14 @@ class Generators:
         for process in self._processes:
             process.kill()
             process.wait()
+
+
+def show_budgets(result: dict[str, Any], budgets: Iterable[tuple[str, float, str]]) -> None:
+    """Say of each budget whether it was kept."""
+    for name, bound, how in budgets:
+        value = result[name]
+        kept = value is not None and (value <= bound if how == "at most" else value >= bound)
+        print(f"budget: {name} {how} {bound:g}: {value} {'kept' if kept else 'MISSED'}")
 
 
 class Bar:

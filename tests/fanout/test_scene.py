@@ -187,6 +187,30 @@ async def test_a_slow_reader_is_told_the_latest_and_how_much_it_did_not_see() ->
     await house.agrees(slow, fast)
 
 
+async def test_a_trickling_reader_holds_no_more_than_the_fleet_and_hears_nothing_twice() -> None:
+    house, idle, trickling = House(), Reader(), Reader(MSGPACK)
+    watches = [await house.watch(reader, detail="lite") for reader in (idle, trickling)]
+    idle.ready = trickling.ready = False
+    for i in range(3_000):
+        house.lanes.happen(f"a{i % 40}", BUSY, lane=i % 2, status=str(i))
+        if i % 7 == 0:
+            await asyncio.sleep(0)
+        if i % 300 == 299:
+            trickling.ready, trickling.room = True, 1
+            watches[1].pump()
+        for watch in watches:
+            assert watch.outbox is not None
+            assert len(watch.outbox) <= 40
+    for reader, watch in zip((idle, trickling), watches, strict=True):
+        reader.ready, reader.room = True, None
+        watch.pump()
+    await house.agrees(idle, trickling)
+    for reader in (idle, trickling):
+        numbers = [(c["id"], c["seq"]) for c in reader.changes]
+        assert len(numbers) == len(set(numbers)) < 1_000
+        assert len(reader.changes) + sum(f.get("coalesced", 0) for f in reader.frames) == 3_000
+
+
 async def test_changes_that_undo_each_other_leave_the_chain_whole() -> None:
     """Nothing was sent, and yet the next frame began somewhere else."""
     house, slow = House(), Reader()
