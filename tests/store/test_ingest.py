@@ -150,6 +150,25 @@ class TestSessions:
             await there.opened("a")
             assert await kinds(there.link, "a") == ["online"]
 
+    async def test_a_short_lease_lasts_until_the_agent_can_be_at_another_hub(
+        self, fresh_url: str
+    ) -> None:
+        async with station(fresh_url) as here, station(fresh_url) as there:
+            agent = await here.opened("a", ttl_ms=1_000)
+            agent.renew()
+            here.ingest.carry(agent.lease)
+            await here.settle()
+            reading = await there.store.read(DEFAULT_PROJECT, "a")
+            assert reading.presence is not None
+            assert reading.presence.state == "available"
+            assert reading.presence.expires_at_ms > reading.now_ms + 5_000
+            assert reading.presence.last_heartbeat_ms <= reading.now_ms
+            again = await there.opened("a", ttl_ms=1_000)
+            await there.settle()
+            presence = await here.read("a")
+            assert presence.expires_at_ms == int(again.lease.ends_ms), "it has its own lease again"
+            assert await kinds(there.link, "a") == ["online"]
+
 
 class TestFences:
     async def test_a_session_that_was_taken_over_on_another_hub_is_told(

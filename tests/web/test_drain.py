@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed
@@ -59,6 +60,9 @@ async def test_everybody_is_told_once_when_to_come_back_and_nobody_dies(fresh_ur
         assert (await stream.hear()).frame["why"] == "drain"
         assert await stream.block() is None
         assert (await presence(http, "agent-0"))["task"] == "the last word"
+        short = await presence(http, "agent-1")
+        heard, ends = (datetime.fromisoformat(short[at]) for at in ("last_heartbeat", "expires_at"))
+        assert ends > heard + timedelta(seconds=8), "two seconds are too few to come back in"
         written = await chronicle(stays.hub.link)
         kinds = {change.kind for changes in written.values() for change in changes}
         assert kinds == {"online", "updated"}

@@ -34,6 +34,8 @@ from lifesigns.store.link import Link
 from lifesigns.store.news import Done, End, News
 from lifesigns.store.ping import Pings
 
+CARRIED_MS = 10_000  # at least so long an agent has to come from a hub that goes to another
+
 
 class Ingest:
     """The way down for every session of this hub."""
@@ -172,11 +174,17 @@ class Ingest:
         self._end(lease, End(lease, now, "m", SUSPECT, "disconnected", grace_ms))
 
     def carry(self, lease: Lease) -> None:
-        """Let go of a session without a word: its lease runs on for another hub to take over.
+        """Let go of a session because this hub goes: its lease runs on for another to take over.
 
-        What it said last is still sent, so that the lease is as long as it can be.
+        What it said last is still sent, so that the lease is as long as it can be; and a short one
+        is lengthened, for that its socket is gone is not the agent's doing.
         """
-        self.leases.pop(lease.session, None)
+        now = self._loop.time()
+        heard_ms = elapsed_ms(lease.beat_at, now)
+        if lease.ttl_ms - heard_ms < CARRIED_MS:
+            self._end(lease, End(lease, now, "c", heard_ms, CARRIED_MS))
+        else:
+            self.leases.pop(lease.session, None)
 
     # What the store and other hubs say.
 

@@ -10,6 +10,8 @@
 --        fence: sessions that began before now may not come back.
 --   {'m', agent, inst, session, rank, why, ms}
 --        a condition from outside, such as a broken socket, that cuts the lease.
+--   {'c', agent, inst, session, age, ms}
+--        its hub goes: it was heard of then, and has so long to come to another one.
 --   {'o', agent, rank, why, until}
 --        an operator's word stands in place of its own, until then or, if 0, until further notice;
 --        a rank of -1 takes it back.
@@ -169,6 +171,20 @@ local function mark(entry)
   return 0
 end
 
+local carried = {}
+local function carry(entry)
+  local _, name, inst, session, age, ms = unpack(entry)
+  local x = find(recs[name], inst)
+  if not x or x[SESSION] ~= session then return 2 end
+  local member = name .. SEP .. inst .. SEP .. session
+  local ends = ends_of(member)
+  if ends < now + ms then
+    x[HEARD] = math.max(heard_of(x, ends), now - age - x[START])
+    carried[member], dirty[name] = now + ms, true
+  end
+  return 0
+end
+
 local function override(entry)
   local _, name, rank, why, until_ms = unpack(entry)
   local rec = recs[name]
@@ -180,7 +196,7 @@ local function override(entry)
   return 0
 end
 
-local acts = {w = write, l = leave, m = mark, o = override}
+local acts = {w = write, l = leave, m = mark, c = carry, o = override}
 local answers = {now, epoch}
 for i, entry in ipairs(batch) do
   local code = acts[entry[1]](entry)
@@ -207,6 +223,9 @@ if #z > 0 then redis.call('ZREM', KEYS[3], unpack(z)) end
 zadd(add)
 zadd(grow, 'GT')
 zadd(cut, 'LT')
+for member, ends in pairs(carried) do -- as lose.lua lengthens: such a lease tells nothing
+  redis.call('ZADD', KEYS[3], 'XX', string.format('%d.25', ends), member)
+end
 flush()
 if due then redis.call('ZADD', KEYS[5], 'LT', string.format('%d', due), ARGV[4]) end
 return answers
