@@ -95,21 +95,27 @@ class View:
 
     def has(self, shown: Shown | None) -> bool:
         """Tell whether an agent is in this view."""
-        return shown is not None and (self._all or self.wanted.matches(shown.presence))
+        if shown is None or self._all:
+            return shown is not None
+        # Most of a fleet is told apart by what needs no unpacking.
+        return self._may_have(shown.rank, shown.head.agent) and self.wanted.matches(shown.presence)
 
     def had(self, head: Head, before: Words | None) -> bool:
         """Tell whether an agent was in this view, of which the log tells only what is.
 
         What it said ``before`` is kept with its past; without that it may have been.
         """
-        was, wanted = head.was, self.wanted
-        if was == NONE or (wanted.alive is not None and wanted.alive is not (was > SLEEPING)):
+        if head.was == NONE or not self._may_have(head.was, head.agent):
             return False
-        if wanted.state and STATES[was] not in wanted.state:
+        return before is None or self.wanted.suits(before)
+
+    def _may_have(self, rank: int, agent: str) -> bool:
+        wanted = self.wanted
+        if wanted.alive is not None and wanted.alive is not (rank > SLEEPING):
             return False
-        if wanted.ids and not any(covers(pattern, head.agent) for pattern in wanted.ids):
+        if wanted.state and STATES[rank] not in wanted.state:
             return False
-        return before is None or wanted.suits(before)
+        return not wanted.ids or any(covers(pattern, agent) for pattern in wanted.ids)
 
     # Who looks.
 
