@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,7 +22,7 @@ import redis
 from tests.acceptance.command import environment, lifesigns
 from tests.hub import ROOT_KEY, HubProcess, hub_process
 from tests.patience import SOON_S, until
-from tests.server import free_port
+from tests.server import Server, free_port
 
 TIME = r"\d\d:\d\d:\d\d\.\d\d\d"
 
@@ -244,6 +244,20 @@ async def test_a_store_that_lost_everything_is_said_to_people_too(fresh_url: str
         async with hub.client() as http:
             await put(http, "b")
         assert " b online: " in await watch.line()
+
+
+async def test_people_are_told_that_the_store_is_away_and_back(
+    valkey_server: Callable[..., Server],
+) -> None:
+    server = valkey_server("--appendonly", "yes", "--appendfsync", "always")
+    async with hub_process(server.url) as hub, hub.client() as http:
+        await put(http, "a")
+        async with watching(hub.url) as watch:
+            await watch.line()
+            server.kill()
+            await until(lambda: "the hub has lost its store" in watch.said)
+            server.start()
+            await until(lambda: "the hub has its store again" in watch.said)
 
 
 async def test_it_waits_for_a_hub_that_is_not_there_yet(fresh_url: str) -> None:

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 ANSWER_S = 15.0
 LARGEST_FRAME = 1_048_576  # the hub's frames are half of it
 AGAIN_S, AGAIN_AT_MOST_S = 0.5, 15.0
+NOTICES = {
+    "store_away": "the hub has lost its store; what was shown may be old",
+    "store_back": "the hub has its store again; what happened meanwhile follows",
+    "held": "no silent agent is declared offline for a while: the hubs could not hear them all",
+}
 ERRORS = {each.code: each for each in (Unavailable, RateLimited)}  # those that pass by themselves
 
 
@@ -79,6 +84,8 @@ def follow(url: str, key: str | None, wanted: Mapping[str, Any]) -> Iterator[dic
                     if "watch" in frame:
                         tries, complained = 0, False
                     cursor = frame.get("cursor") or cursor
+                    if notice := NOTICES.get(frame.get("code", "")):
+                        print(f"lifesigns: {notice}", file=sys.stderr, flush=True)
                     yield from _changes(frame)
         except ConnectionClosed as closed:
             code = closed.rcvd.code if closed.rcvd else 1006

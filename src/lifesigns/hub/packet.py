@@ -13,9 +13,12 @@ ROOM_BYTES = 2_048  # for what stands around the entries of a frame: two cursors
 
 
 class Packet:
-    """One message, and how far it leads; ``framed`` is the web's, for its own form."""
+    """One message, and how far it leads.
 
-    __slots__ = ("cursor", "entries", "framed", "payload", "position", "type")
+    ``framed`` and ``event`` are the web's, for the forms in which it sends it to all.
+    """
+
+    __slots__ = ("cursor", "entries", "event", "framed", "payload", "position", "type")
 
     def __init__(self, type_: str, payload: bytes, cursor: str | None = None) -> None:
         self.type = type_
@@ -24,6 +27,7 @@ class Packet:
         self.position: Position | None = None
         self.entries = 0
         self.framed: bytes | None = None
+        self.event: bytes | None = None
 
 
 class Sink(Protocol):

@@ -285,7 +285,8 @@ class Scene:
         if sum(now[lane].seq - begin[lane].seq for lane in now) > REPLAYED:
             return "overflow"
         end = watch.view.position
-        changes, before = [], {}
+        changes: list[tuple[int, list[bytes]]] = []
+        before: dict[str, Words] = {}
         for lane, place in begin.items():
             if place.seq < now[lane].seq:
                 missed = await self._source.missed(lane, place, now[lane])

@@ -45,11 +45,12 @@ class Stream:
         return self._size < BACKLOG_BYTES
 
     def deliver(self, packet: Packet) -> None:
-        event = b"".join((b"event: ", packet.type.encode(), b"\ndata: ", packet.payload, b"\n\n"))
-        if packet.cursor is not None:
-            event = b"id: " + packet.cursor.encode() + b"\n" + event
-        self._waiting.append(event)
-        self._size += len(event)
+        if packet.event is None:
+            cursor = b"" if packet.cursor is None else b"id: %s\n" % packet.cursor.encode()
+            type_ = packet.type.encode()
+            packet.event = b"%sevent: %s\ndata: %s\n\n" % (cursor, type_, packet.payload)
+        self._waiting.append(packet.event)
+        self._size += len(packet.event)
         self._filled.set()
 
     def forewarn(self, reconnect_in_ms: int) -> None:
