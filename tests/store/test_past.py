@@ -136,15 +136,6 @@ def test_who_is_forgotten_on_demand_leaves_no_past(board: Board) -> None:
     assert [(each.kind, each.was) for each in passages(board)] == [("o", NONE)]
 
 
-def test_a_past_to_which_nothing_is_added_ends_by_itself(board: Board) -> None:
-    live_once(board, 1)
-    for key, keep_ms in (
-        (keys.past(PROJECT, 0, "a"), PAST_MS),
-        (keys.lives(PROJECT, 0, "a"), LIVES_MS),
-    ):
-        assert keep_ms - 60_000 < board.redis.pttl(key) <= keep_ms
-
-
 def test_no_more_lives_are_kept_than_have_room(board: Board) -> None:
     key = keys.lives(PROJECT, 0, "a")
     board.redis.rpush(key, *[f"{n} {n + 1}" for n in range(LIVES_LEN)])
@@ -168,5 +159,10 @@ async def test_the_store_reads_the_past_of_one_agent(fresh_url: str) -> None:
         assert reading.presence is not None
         assert [life.down_ms for life in ended] == [reading.presence.offline_since_ms]
         assert await here.store.past(PROJECT, "nobody") == ([], [])
+        here.clock.offset_ms += PAST_MS
+        assert await here.store.past(PROJECT, "a") == ([], ended)
+        here.clock.offset_ms += LIVES_MS - PAST_MS
+        assert await here.store.past(PROJECT, "a") == ([], []), "it is too long ago"
+        here.clock.offset_ms -= LIVES_MS
         await here.store.forget(PROJECT, "a")
         assert await here.store.past(PROJECT, "a") == ([], [])

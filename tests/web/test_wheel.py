@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
@@ -171,3 +172,29 @@ async def test_stopped_wheel_calls_nobody() -> None:
     await turned(other, 3)
     assert not timed.calls
     other.stop()
+
+
+async def test_after_a_stall_of_the_loop_what_came_meanwhile_is_read_first(wheel: Wheel) -> None:
+    """A peer that had answered its ping in time was given up, when its answer lay there unread."""
+    heard = asyncio.Event()
+
+    class Peer(Timed):
+        def tick(self, now: float) -> float | None:
+            self.in_time = heard.is_set()
+            return super().tick(now)
+
+    peer = Peer()
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(near, heard.set)
+    try:
+        wheel.place(peer, now() + STEP_S)
+        time.sleep(1.0)  # noqa: ASYNC251 (the stall is what is tested)
+        far.send(b"pong")
+        await until(lambda: peer.calls)
+        assert peer.in_time
+    finally:
+        loop.remove_reader(near)
+        near.close()
+        far.close()

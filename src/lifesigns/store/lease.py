@@ -19,7 +19,7 @@ from lifesigns.core.record import pack_words, same_words, unpack_words
 from lifesigns.store import keys
 from lifesigns.store.entry import Entry
 
-# What is kept of each agent's past: its last changes, and when its lives began and ended.
+# What is kept of each agent's past, and told: its last changes, and when its lives began and ended.
 PAST_LEN, PAST_MS = 500, 7 * 86_400_000
 LIVES_LEN, LIVES_MS = 2_000, 90 * 86_400_000
 
@@ -148,7 +148,7 @@ class Lane:
         self.number = number
         self.keys = tuple(key.encode() for key in keys.lane(project, number))
         inbox = keys.inbox(database)
-        kept = (PAST_LEN, PAST_MS, LIVES_LEN, LIVES_MS, HELD_MS)
+        kept = (PAST_LEN, LIVES_LEN, HELD_MS)
         rules = msgpack.packb([KINDS, history_ms, retention_ms, inbox, *kept])
         channel = keys.channel(project, number, database).encode()
         self.tail = (rules, channel, project.encode())  # what every script call carries

@@ -20,7 +20,7 @@ from lifesigns.core.past import Life, Passage, unpack_passage
 from lifesigns.store import keys, script
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.ingest import Ingest
-from lifesigns.store.lease import Lane
+from lifesigns.store.lease import LIVES_MS, PAST_MS, Lane
 from lifesigns.store.link import Link
 from lifesigns.store.put import HttpBeat, Judged, Memory, Put, Removal, Ruling
 from lifesigns.store.reader import Reader, Reading
@@ -232,15 +232,19 @@ class Store:
         return await self._within(asyncio.gather(*waiting))
 
     async def past(self, project: str, agent: str) -> tuple[list[Passage], list[Life]]:
-        """Read an agent's last changes, and its lives that have ended."""
+        """Read an agent's last changes, and its lives that have ended; not those of long ago."""
+        now_ms = self._clock.at_ms(self._loop.time())
         number = self.lane(project, agent).number
         passages, lives = await asyncio.gather(
             self._link.ask("LRANGE", keys.past(project, number, agent), 0, -1),
             self._link.ask("LRANGE", keys.lives(project, number, agent), 0, -1),
         )
-        return [unpack_passage(each) for each in passages], [
-            Life(*map(int, each.split())) for each in lives
-        ]
+        changes = [unpack_passage(each) for each in passages]
+        ended = [Life(*map(int, each.split())) for each in lives]
+        return (
+            [change for change in changes if change.at_ms > now_ms - PAST_MS],
+            [life for life in ended if life.down_ms > now_ms - LIVES_MS],
+        )
 
     async def scan(self, project: str) -> AsyncIterator[Presence]:
         """Go through all agents of a project, each once, in no order."""

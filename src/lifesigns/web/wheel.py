@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 STEP_S = 0.1  # the shortest silence after which a peer is pinged is 0.5 s, and its lease 1 s
 TICK_S = 0.001  # what a loop counts in: without it a timer may come a moment before its slot
+LATE_S = 0.5  # a loop that is later than this stood still, and has yet to read what came meanwhile
 
 
 class Timed(Protocol):
@@ -37,6 +38,7 @@ class Wheel:
         self._turned = int(loop.time() / STEP_S)
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
+        self._waits = False  # until what came during a stall is read
 
     def place(self, timed: Timed, deadline: float) -> None:
         """Put a connection at its deadline."""
@@ -70,6 +72,10 @@ class Wheel:
 
     def _turn(self) -> None:
         now = self._loop.time()
+        self._waits = not self._waits and now - self._order[0] * STEP_S > LATE_S
+        if self._waits:
+            self._timer = self._loop.call_later(STEP_S, self._turn)
+            return
         self._turned = int(now / STEP_S)
         while self._order and self._order[0] <= self._turned:
             for timed in self._slots.pop(heappop(self._order)):

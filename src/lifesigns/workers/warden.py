@@ -46,6 +46,7 @@ class Warden:
         self._ticker = ticker
         self._ingest = ingest
         self._wake = asyncio.Event()
+        self._last: Node | None = None  # that was taken from the list
         self.lost = 0  # hubs that this one found lost
         self.marked = 0  # and instances of theirs
 
@@ -78,7 +79,7 @@ class Warden:
         if self._ingest.doubtful:
             await self._affirm()
         for node in ticker.lost:
-            if ticker.steady:
+            if ticker.steady and node != self._last:
                 await self._lose(node)
 
     # This hub was taken for lost.
@@ -115,6 +116,7 @@ class Warden:
             await self._link.ask_script(script.UNLIST, (keys.NODES,), (node.id, node.lease_ms))
             log.warning("hub %s had %d agents that are suspect now", node.id, marked)
             self.lost += 1
+            self._last = node  # the ticks are a moment behind
         await self._link.ask("DEL", turn)
 
     async def _lanes(self) -> list[Lane]:

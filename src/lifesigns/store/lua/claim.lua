@@ -31,7 +31,7 @@ local function take(name, inst, lease)
   local rec = recs[name]
   table.insert(rec[CLAIMS], {token, inst})
   tell(name, find(rec, inst), 'assigned', {claim, by, note, fence, ends})
-  local due = bound and math.min(ends, now + rules[9]) or ends
+  local due = bound and math.min(ends, now + rules[7]) or ends
   local nxt = settle(name, true, '', '', lease)
   redis.call('HSET', KEYS[1], 'fence', string.format('%d', fence))
   redis.call('HSET', KEYS[10], claim, cmsgpack.pack({inst, holder, by, note, fence, ttl, now, ends, bound}))

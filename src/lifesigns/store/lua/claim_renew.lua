@@ -9,7 +9,7 @@ if not held or held[HOLDER] ~= holder or held[ENDS] <= now then return {now, epo
 if ttl > 0 then held[TTL_OF] = ttl end
 if ttl >= 0 then held[ENDS] = now + held[TTL_OF] end
 held[BOUND] = bound
-local due = string.format('%d', bound and math.min(held[ENDS], now + rules[9]) or held[ENDS])
+local due = string.format('%d', bound and math.min(held[ENDS], now + rules[7]) or held[ENDS])
 packed = cmsgpack.pack(held)
 redis.call('HSET', KEYS[10], claim, packed)
 redis.call('ZADD', KEYS[9], due, claim)

@@ -3,7 +3,7 @@
 -- ARGV 1 now in ms, or '' for the server's clock  2 rules (packed)  3 channel  4 project  5 batch (packed)
 --
 -- rules  {kinds: one letter for each old rank x 10 + new rank, log_ms, keep_ms, inbox,
---         past_len, past_ms, lives_len, lives_ms, held_ms}
+--         past_len, lives_len, held_ms}
 -- record {seq, at, rank, since, up, down, why, text, ranks, last, fences, instances, claims,
 --         override, freed}
 --        claims: {token, inst} each. override: {rank, why, until or 0}, or false. freed: when the
@@ -229,12 +229,10 @@ local function forget(name)
   end
 end
 
-local function remember(what, entries, length, keep_ms)
+local function remember(what, entries, length)
   for _, entry in ipairs(entries) do
     local key = own_key(what, entry[1])
-    redis.call('RPUSH', key, entry[2])
-    redis.call('LTRIM', key, -length, -1)
-    redis.call('PEXPIRE', key, keep_ms)
+    if redis.call('RPUSH', key, entry[2]) > length then redis.call('LTRIM', key, -length, -1) end
   end
 end
 
@@ -267,8 +265,8 @@ local function flush()
     redis.call('XADD', KEYS[4], 'MINID', '~', string.format('%d', at - rules[2]),
       string.format('%d-%d', at, first + i - 1), 'c', change)
   end
-  remember('past', past, rules[5], rules[6])
-  remember('lives', lives, rules[7], rules[8])
+  remember('past', past, rules[5])
+  remember('lives', lives, rules[6])
   if #changes > 0 then
     redis.call('HSET', KEYS[1], 'seq', string.format('%d', seq), 'last', string.format('%d', at))
     redis.call('PUBLISH', ARGV[3], cmsgpack.pack({epoch, first, changes}))

@@ -94,8 +94,8 @@ if #over > 0 then
     local held = terms[i] and cmsgpack.unpack(terms[i])
     if not index then
       ended[#ended + 1] = claim
-    elseif held and held[BOUND] and held[ENDS] > now and gap + rules[9] > horizon then
-      redis.call('ZADD', KEYS[9], string.format('%d', math.min(held[ENDS], gap + rules[9])), claim)
+    elseif held and held[BOUND] and held[ENDS] > now and gap + rules[7] > horizon then
+      redis.call('ZADD', KEYS[9], string.format('%d', math.min(held[ENDS], gap + rules[7])), claim)
     else
       unclaim(name, index, (held and held[ENDS] > now) and 'holder_gone' or 'expired')
       settle(name, true)
