@@ -1,4 +1,4 @@
-"""Delegation over sockets: a claim is made, stands, is in doubt, is lost, and ends with its holder."""
+"""Delegation over sockets: a claim is made, stands, is in doubt, and ends with either side."""
 
 from __future__ import annotations
 

@@ -86,6 +86,16 @@ class Delegation:
         """The claims that connections of this hub hold, by project."""
         return [(project, market.held) for project, market in self._markets.items()]
 
+    @property
+    def holds(self) -> int:
+        """How many claims connections of this hub hold."""
+        return sum(len(market.held) for market in self._markets.values())
+
+    @property
+    def waiters(self) -> int:
+        """How many wait for an agent here."""
+        return sum(market.waiters for market in self._markets.values())
+
     async def _claim_now(
         self, project: str, order: Order, agent: str
     ) -> tuple[Won, Presence] | None:

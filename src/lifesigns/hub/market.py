@@ -110,6 +110,11 @@ class Market:
         """The claims of this hub's connections."""
         return [held.claim for each in self._held.values() for held in each.values()]
 
+    @property
+    def waiters(self) -> int:
+        """How many wait for an agent."""
+        return sum(len(pool.line) + pool.trying for pool in self._pools.values())
+
     def close(self) -> None:
         """Follow the project no more."""
         self._scene.forsake(self)

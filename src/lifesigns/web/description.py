@@ -29,11 +29,13 @@ from lifesigns.workers.census import METADATA, PARTS
 
 EVENT_STREAM = "text/event-stream"
 PREFIX = r"^[A-Za-z0-9._:@~-]{0,128}\*$"
+CLAIM_PATTERN = "^[A-Za-z0-9]{1,12}@[A-Za-z0-9._:@~-]{1,128}$"
 LETTER_PATTERN = "^[0-9]{1,15}-[0-9]{1,15}-[A-Za-z0-9._:@~-]{1,128}$"
 
 AGENT = path("id", ref("AgentId"))
 OVERRIDDEN = path("id", {"anyOf": [ref("AgentId"), {"type": "string", "pattern": PREFIX}]})
 LETTER_ID = path("id", {"type": "string", "pattern": LETTER_PATTERN})
+CLAIM_ID = path("id", {"type": "string", "pattern": CLAIM_PATTERN})
 KEY_ID = path("id", {"type": "string", "minLength": 1})
 PROJECT_NAME = path("name", ref("ProjectName"))
 EXPAND = query("expand", {"enum": ["instances"]}, "spell the instances out")
@@ -222,6 +224,61 @@ PATHS: dict[str, Schema] = {
             takes="Check",
             sample={"agents": ["search-agent"], "within": 2000, "probe": True, "detail": "lite"},
         )
+    },
+    "/v1/pick": {
+        "post": operation(
+            "pick",
+            "Name agents that could be claimed now: a dry run of a claim",
+            answer(ref("Picked"), "As many as there are, drawn from the best", example.PICKED),
+            *WRITING,
+            takes="NewPick",
+            sample={"filter": {"capability": ["search"]}, "n": 1, "detail": "lite"},
+        )
+    },
+    "/v1/claims": {
+        "post": operation(
+            "claim",
+            "Reserve a slot of a living agent, in one step with the check that it takes work",
+            answer(ref("Claimed"), "The claim, and the presence with it", example.CLAIMED),
+            *WRITING,
+            409,
+            status=201,
+            takes="NewClaim",
+            sample={"filter": {"capability": ["search"]}, "ttl": 60, "note": "job 7"},
+            text="Of those who match it is one of the best eight: the fewest claims, then the"
+            " longest idle. The holder is the key, and the claim ends with its time.",
+        ),
+        "get": operation(
+            "listClaims",
+            "List the claims that are held",
+            answer(
+                record({"claims": several(ref("Claim"))}),
+                "The oldest first",
+                {"claims": [example.CLAIM]},
+            ),
+            *READING,
+            asks=(query("agent", ref("AgentId"), "only those on this agent"),),
+        ),
+    },
+    "/v1/claims/{id}": {
+        "put": operation(
+            "renewClaim",
+            "Let a claim last longer, from now on",
+            answer(ref("Claim"), "It", example.CLAIM),
+            *WRITING,
+            409,
+            takes="Renewal",
+            sample={"ttl": 60},
+            asks=(CLAIM_ID,),
+        ),
+        "delete": operation(
+            "releaseClaim",
+            "Let a claim go; an admin may release any",
+            answer(ref("Released"), "The slot is free"),
+            *READING,
+            409,
+            asks=(CLAIM_ID,),
+        ),
     },
     "/v1/keys": {
         "post": operation(

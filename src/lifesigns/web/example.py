@@ -114,6 +114,21 @@ LETTER: Example = {
     "message": {"text": "the index is new"},
 }
 LETTERS: Example = {"messages": [LETTER], "next": LETTER["id"]}
+CLAIM: Example = {
+    "claim": "7d3f1c0a9b2e@search-agent",
+    "agent": "search-agent",
+    "instance": "host-1-4711",
+    "fence": 1_774_189_800_000,
+    "note": "job 7",
+    "by": "planner",
+    "ttl": 60,
+    "claimed_at": "2026-03-22T14:30:00.000Z",
+    "expires_at": "2026-03-22T14:31:00.000Z",
+}
+CLAIMED = {name: CLAIM[name] for name in CLAIM if name not in ("by", "ttl", "claimed_at")} | {
+    "presence": PRESENCE | {"claims": 1}
+}
+PICKED: Example = {"agents": [LITE | {"state": "available", "status": "idle"}]}
 KEY: Example = {
     "id": "a1b2c3d4e5f6",
     "project": "default",

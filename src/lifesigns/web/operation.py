@@ -52,11 +52,12 @@ async def stats(desk: Desk, request: Request) -> Response:
     if by is not None and by not in PARTS and not by.startswith(METADATA):
         raise BadRequest(f"by is one of {', '.join(PARTS)}, or {METADATA}<key>.", field="by")
     census, project = desk.census, grant.project
-    ranks, ping_ms, changes_per_s, dialects = await asyncio.gather(
+    ranks, ping_ms, changes_per_s, dialects, claims = await asyncio.gather(
         desk.store.count(project),
         desk.store.ping_ms(),
         census.changes_per_s(project),
         census.take(project, "dialect"),
+        desk.lobby.claims.count(project),
     )
     now_ms = desk.clock.at_ms(asyncio.get_running_loop().time())
     nodes = [node for node in desk.ticker.nodes if node.alive(now_ms)]
@@ -68,7 +69,7 @@ async def stats(desk: Desk, request: Request) -> Response:
         "dialects": dialects.counts,
         "beats_per_s": round(sum(node.beats_per_s for node in nodes), 1),
         "changes_per_s": changes_per_s,
-        "claims": 0,
+        "claims": claims,
         "watchers": desk.lobby.fanout.watching(project),
         "nodes": [_node(node) for node in nodes],
         "held_until": None if held_ms is None else to_text(held_ms),
@@ -118,6 +119,7 @@ class Gauges(Collector):
         desk = self._desk
         ticker, sweeper, warden = desk.ticker, desk.sweeper, desk.warden
         ingest, commit = desk.lobby.ingest, desk.lobby.ingest.commit
+        claims, delegation = desk.lobby.claims, desk.lobby.delegation
         now_ms = desk.clock.at_ms(desk.lobby.loop.time())
         for name, text, value in (
             ("connections", "WebSockets that are open", len(desk.lobby.open)),
@@ -135,6 +137,12 @@ class Gauges(Collector):
             ),
             ("nodes", "Hubs that live", sum(node.alive(now_ms) for node in ticker.nodes)),
             ("watchers", "Watches that are open", desk.lobby.fanout.watchers),
+            (
+                "claims_held",
+                "Claims that connections of this hub hold",
+                desk.lobby.delegation.holds,
+            ),
+            ("claims_wanted", "Delegators that wait for an agent", delegation.waiters),
             ("feed_lag_seconds", "How late this hub hears its own tick", desk.feed.lag_s),
             ("store_up", "Whether the store answers", int(desk.store.up)),
         ):
@@ -147,6 +155,12 @@ class Gauges(Collector):
             ("holds", "Times in which no lease was ended", desk.hold.holds),
             ("lost_nodes", "Hubs that this one found lost", warden.lost),
             ("lost_agents", "Instances of lost hubs that this one marked", warden.marked),
+            ("claims", "Claims that were made here", claims.made),
+            (
+                "claims_refused",
+                "Tries to claim that found the agent altered",
+                desk.lobby.claims.refused,
+            ),
             ("healed", "Changes that were missed and read from the log", desk.feed.healed),
             ("resyncs", "Lanes that were read anew", desk.feed.resyncs),
         ):

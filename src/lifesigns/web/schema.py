@@ -10,9 +10,16 @@ from typing import Any
 
 from lifesigns.core.access import RESERVED_IDS, SCOPES
 from lifesigns.core.evidence import ANSWERED, NO_ANSWER, NO_SOCKET
+from lifesigns.core.filter import WORDS
 from lifesigns.core.letter import KINDS
 from lifesigns.core.model import Limits
 from lifesigns.core.presence import HINTS, KIND_NAMES, OVERRIDES, STATES
+from lifesigns.core.request import (
+    CLAIM_TTL_S,
+    LONGEST_CLAIM_TTL_S,
+    LONGEST_WAIT_S,
+    MOST_PICKED,
+)
 from lifesigns.store.registry import TICKETS
 from lifesigns.web.pulse import BULK
 
@@ -197,6 +204,41 @@ LETTER: Schema = {
     "type": {"enum": list(KINDS)},
     "at": ref("Instant"),
 }
+CLAIMED: Schema = {
+    "claim": said("its id, by which it is renewed and released", **TEXT),
+    "agent": ref("AgentId"),
+    "instance": TEXT,
+    "fence": COUNT | {"description": "greater than that of any claim on the agent before"},
+    "note": nullable(TEXT),
+    "expires_at": ref("Instant"),
+    "presence": ref("Presence"),
+}
+CLAIM: Schema = {name: part for name, part in CLAIMED.items() if name != "presence"} | {
+    "by": said("the agent or the key that holds it", **TEXT),
+    "ttl": NUMBER,
+    "claimed_at": ref("Instant"),
+}
+CLAIM_TTL: Schema = nullable(
+    {
+        "type": "number",
+        "minimum": 1,
+        "maximum": LONGEST_CLAIM_TTL_S,
+        "description": f"seconds; {CLAIM_TTL_S} unless told, or as long as before",
+    }
+)
+LIST: Schema = {"anyOf": [TEXT, several(TEXT, maxItems=1_000), {"type": "null"}]}
+A_STATE: Schema = {"enum": list(STATES)}
+FILTER: Schema = {
+    **dict.fromkeys(("ids", "capability", *WORDS), LIST),
+    "state": {"anyOf": [A_STATE, several(A_STATE, maxItems=1_000), {"type": "null"}]},
+    "metadata": nullable(MAP),
+    "alive": nullable(FLAG),
+}
+PICK: Schema = {
+    "filter": nullable(ref("Filter")),
+    "n": nullable({"type": "integer", "minimum": 1, "maximum": MOST_PICKED}),
+    "detail": {"enum": ["full", "lite", None]},
+}
 SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 KEY: Schema = {
     "id": TEXT,
@@ -364,6 +406,30 @@ SCHEMAS: dict[str, Schema] = {
         },
         "agents",
     ),
+    "Filter": {
+        "type": "object",
+        "properties": FILTER,
+        "additionalProperties": False,
+        "description": "all parts must hold",
+    },
+    "NewPick": record(PICK, *PICK),
+    "Picked": record({"agents": several({"anyOf": [ref("Presence"), ref("Lite")]})}),
+    "NewClaim": record(
+        {
+            "agent": nullable(ref("AgentId")),
+            "filter": nullable(ref("Filter") | {"description": "in the place of an agent"}),
+            "ttl": CLAIM_TTL,
+            "wait": nullable(
+                said("seconds to wait for one", type="number", minimum=0, maximum=LONGEST_WAIT_S)
+            ),
+            "note": nullable(words(LIMITS.text_length, "the agent is told")),
+        },
+        *("agent", "filter", "ttl", "wait", "note"),
+    ),
+    "Renewal": record({"ttl": CLAIM_TTL}, "ttl"),
+    "Claim": record(CLAIM),
+    "Claimed": record(CLAIMED),
+    "Released": record({"ok": {"const": True}, "claim": TEXT}),
     "NewKey": record(
         {
             "scope": ref("Scope"),
