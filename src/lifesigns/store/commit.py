@@ -32,6 +32,7 @@ URGENT_MS = 1_500  # a lease that ends sooner is not folded
 AGE_STEP_MS = 4
 AGE_LIMIT = 0xFFFF
 REFUSED_S = 0.25  # a store that cannot now is left alone for so long
+TOLD_S = 10.0  # and it is told so often, however many try
 # An act that the store still sends back after so long and so often would hold up every expiry.
 TRYING_S, TRIES = 3.0, 8
 NEVER = float("inf")
@@ -62,6 +63,7 @@ class Commit:
         self._flying = 0  # calls without an answer
         self._returned: dict[Lane, int] = {}  # acts that came back to the head of their lane
         self._flushed_at = -NEVER
+        self._told_at = -NEVER  # that the store takes nothing
         self._floor_folded = NEVER
         self._floor_waiting = NEVER
         self._floor_flying = NEVER
@@ -85,6 +87,13 @@ class Commit:
     def refused(self) -> bool:
         """Whether the store said a moment ago that it takes nothing now."""
         return self._flushed_at > self._loop.time()
+
+    def _leave_alone(self, what: str, why: ReplyError) -> None:
+        now = self._loop.time()
+        self._flushed_at = now + REFUSED_S
+        if now > self._told_at + TOLD_S:
+            self._told_at = now
+            log.warning("the store cannot take %s now, nor what comes next: %s", what, why)
 
     def floor_ms(self) -> float:
         """Tell the earliest end of a lease for which a beat is here and not yet confirmed."""
@@ -239,8 +248,7 @@ class Commit:
                 self.guard(0.0)  # nothing is swept until it is known what became of them
                 self._active[lane] = None
         elif isinstance(reply, ReplyError) and reply.code in NOT_NOW:
-            log.warning("the store cannot take %d acts now: %s", len(batch), reply)
-            self._flushed_at = self._loop.time() + REFUSED_S
+            self._leave_alone(f"{len(batch)} acts", reply)
             for entry in batch:
                 entry.put_off(Unavailable("The store cannot take it now."))
         elif isinstance(reply, Exception):
@@ -298,13 +306,12 @@ class Commit:
         self._flying -= 1
         if isinstance(reply, Exception):
             now = self._loop.time()
-            if not isinstance(reply, LinkLost):
+            if isinstance(reply, ReplyError) and reply.code in NOT_NOW:
+                self._leave_alone(f"{len(group)} renewals", reply)
+            elif not isinstance(reply, LinkLost):
                 self._flushed_at = now + REFUSED_S
-                if not (isinstance(reply, ReplyError) and reply.code in NOT_NOW):
-                    log.error("%d renewals cannot be stored and are dropped: %s", len(group), reply)
-                    group = []  # the next beats try again
-                else:
-                    log.warning("the store cannot take %d renewals now: %s", len(group), reply)
+                log.error("%d renewals cannot be stored and are dropped: %s", len(group), reply)
+                group = []  # the next beats try again
             for lease in group:
                 if not lease.renewing and not lease.ended:
                     self.renew(lease, now)
