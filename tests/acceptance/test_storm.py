@@ -222,7 +222,7 @@ class Storm:
     async def agrees(self) -> None:
         """Wait until every watcher knows the truth."""
         odd: list[Any] = []
-        for _ in range(200):
+        for _ in range(600):
             there = {detail: await truth(self.clients[0], detail=detail) for detail in DETAILS}
             if there["lite"].keys() == there["full"].keys():
                 odd = [each for watched in self.watchers if (each := oddity(*watched, there))]
