@@ -176,3 +176,8 @@ async def test_with_an_agent_its_inbox_is_forgotten(fresh_url: str) -> None:
         assert not await here.link.ask("EXISTS", stream(here, "a"))
         await here.put("a")
         assert await read(here, "a") == []
+
+
+def test_the_scripts_keep_letters_for_as_long_as_this_room_does() -> None:
+    assert f"'MAXLEN', {KEPT}," in script.BEAT.source
+    assert f"'PEXPIRE', key, {KEPT_MS})" in script.BEAT.source

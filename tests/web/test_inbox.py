@@ -125,6 +125,34 @@ async def test_with_an_agent_its_inbox_is_forgotten(http: httpx.AsyncClient) -> 
     )
 
 
+async def test_an_agent_without_a_socket_is_told_of_its_claims(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    await put(http, "a")
+    asked = asyncio.create_task(read(http, agent="a", wait=LONG_S))
+    await waiting(hub)
+    answer = await http.post("/v1/claims", json={"agent": "a", "note": "ünter «two»"})
+    assert answer.status_code == 201, answer.text
+    claim = answer.json()
+    (assigned,) = await asked
+    assert (assigned["kind"], assigned["claim"]) == ("assigned", claim["claim"])
+    assert (assigned["note"], assigned["fence"]) == ("ünter «two»", claim["fence"])
+    asked = asyncio.create_task(read(http, agent="a", after=assigned["id"], wait=LONG_S))
+    assert (await http.delete(f"/v1/claims/{claim['claim']}")).status_code == 200
+    (unassigned,) = await asked
+    assert (unassigned["kind"], unassigned["claim"]) == ("unassigned", claim["claim"])
+    assert unassigned["why"]
+
+
+async def test_an_agent_with_a_socket_is_told_of_its_claims_there(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    async with living(hub, "a") as agent:
+        claim = (await http.post("/v1/claims", json={"agent": "a"})).json()
+        assert (await agent.hear())["claim"] == claim["claim"]
+        assert await read(http, agent="a") == []
+
+
 class TestScopes:
     async def test_an_agent_key_has_its_own_inbox_and_no_other(
         self, hub: RunningHub, http: httpx.AsyncClient

@@ -6,6 +6,7 @@ claim is stored, or who is told of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -164,6 +165,14 @@ def assignment(claim: str, by: str, note: str, fence: int, ends_ms: int) -> dict
         "fence": fence,
         "expires_at": to_text(ends_ms),
     }
+
+
+def spell_told(kind: str, details: Sequence[Any]) -> dict[str, Any]:
+    """Spell out what the scripts have to say to a claimed agent."""
+    if kind == "assigned":
+        return assignment(*details)
+    claim, why = details
+    return {"claim": claim, "why": why}
 
 
 def assigned(claim: Claim) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from lifesigns.core.claim import (
     Tried,
     Won,
     agent_of_claim,
-    assignment,
     claim_id,
+    spell_told,
 )
 from lifesigns.core.errors import ClaimLost
 from lifesigns.core.model import Presence
@@ -149,13 +149,8 @@ class Claims:
     def told(self, about: str, details: Sequence[Any], session: str) -> None:
         """A slot of an agent was claimed, or is free again, which has its socket here."""
         lease = self._ingest.leases.get(session)
-        if lease is None:
-            return
-        if about == ASSIGNED:
-            lease.holder.tell({"type": ASSIGNED, **assignment(*details)})
-        else:
-            claim, why = details
-            lease.holder.tell({"type": UNASSIGNED, "claim": claim, "why": why})
+        if lease is not None:
+            lease.holder.tell({"type": about, **spell_told(about, details)})
 
     async def _run(self, what: Script, project: str, agent: str, batch: list[Any]) -> Any:
         lane = self._store.lane(project, agent)

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import msgpack
+
+from lifesigns.core.claim import spell_told
 from lifesigns.core.codec import JSON
 from lifesigns.core.errors import NotFound
 from lifesigns.core.letter import Letter, read_id
@@ -93,10 +96,7 @@ class Inbox:
         found = await self._link.ask(
             *("XRANGE", keys.letters(project, number, agent), since, "+", "COUNT", PAGE)
         )
-        return [
-            Letter(agent, name.decode(), fields[1].decode(), JSON.decode(fields[3]))
-            for name, fields in found
-        ]
+        return [_letter(agent, name.decode(), fields) for name, fields in found]
 
     async def ack(self, project: str, letter_id: str) -> bool:
         """Take a letter away; answer whether it was there."""
@@ -138,7 +138,7 @@ class Inbox:
     def told(self, agent: str, number: str, kind: str, body: str, session: str) -> None:
         """A letter came for an agent that has a socket here."""
         lease = self._ingest.leases.get(session)
-        if lease is not None:
+        if lease is not None and lease.epoch:  # its welcome comes first
             lease.holder.tell(Letter(agent, number, kind, JSON.decode(body.encode())).frame())
 
     @contextmanager
@@ -158,3 +158,11 @@ class Inbox:
             if not agents:
                 del self._bells[channel]
                 self._feed.unsubscribe(channel)
+
+
+def _letter(agent: str, number: str, fields: list[bytes]) -> Letter:
+    _, name, form, packed = fields
+    kind = name.decode()
+    if form == b"body":
+        return Letter(agent, number, kind, JSON.decode(packed))
+    return Letter(agent, number, kind, spell_told(kind, msgpack.unpackb(packed)))

@@ -41,6 +41,7 @@ end
 local at = math.max(now, tonumber(meta[3] or 0)) -- never goes back: it orders the log
 local recs, dirty, body, turn, gone, unreadable = {}, {}, {}, {}, {}, {}
 local changes, first, moved, inbox, past, lives, ended = {}, seq + 1, {}, {}, {}, {}, {}
+local letters = {}
 
 -- An agent that comes while an operator's word stands for all whose names begin like its own.
 local function newcomer(name)
@@ -110,12 +111,15 @@ local function rank_of(rec)
   return best, table.concat(ranks), nxt
 end
 
--- Tells an instance something, by the hub that has its socket. The session comes last.
+-- Tells an instance something, by the hub that has its socket; the session comes last. Without a
+-- socket what there is to say of it lies in the agent's inbox.
 local function tell(name, inst, what, more)
   if inst[SESSION] ~= '' then
     local message = {what, ARGV[4], name, inst[NAME], inst[SESSION]}
     if more then table.insert(message, 5, more) end
     inbox[#inbox + 1] = {string.sub(inst[SESSION], 1, 2), message}
+  elseif more then
+    letters[#letters + 1] = {name, what, cmsgpack.pack(more)}
   end
 end
 
@@ -273,5 +277,11 @@ local function flush()
   end
   for i, message in ipairs(inbox) do
     redis.call('PUBLISH', rules[4] .. message[1], cmsgpack.pack(message[2]))
+  end
+  for _, letter in ipairs(letters) do -- kept as those that inbox_add.lua puts there
+    local key = own_key('inbox', letter[1])
+    redis.call('XADD', key, 'MAXLEN', 1000, '*', 'kind', letter[2], 'details', letter[3])
+    redis.call('PEXPIRE', key, 86400000)
+    redis.call('PUBLISH', (string.gsub(ARGV[3], ':ch:', ':bell:', 1)), letter[1])
   end
 end
