@@ -175,5 +175,8 @@ def leaves(
     return ["l", agent, instance, session, 0, "left", text, int(fence)]
 
 
-def breaks(agent: str, instance: str, session: str, *, grace_ms: int = 5_000) -> list[Any]:
-    return ["m", agent, instance, session, 2, "disconnected", grace_ms]
+def breaks(
+    agent: str, instance: str, session: str, *, grace_ms: int = 5_000, heard_ms: int = 2**40
+) -> list[Any]:
+    """Lay out a break; unless told otherwise, nothing was heard that the store does not know."""
+    return ["m", agent, instance, session, 2, "disconnected", grace_ms, heard_ms]

@@ -162,6 +162,14 @@ class TestReasons:
         board.beat(breaks("a", "i", "01aaaa", grace_ms=5_000))
         assert list(board.live().values()) == [board.now_ms + 1_000]
 
+    def test_a_broken_socket_loses_nothing_that_its_agent_said(self, board: Board) -> None:
+        """A renewal that waited was dropped: with a ttl of 2 s the grace was up to 0.5 s short."""
+        board.beat(hello("a", "i", "01aaaa", ttl_ms=2_000))
+        board.now_ms += 1_000
+        board.beat(breaks("a", "i", "01aaaa", grace_ms=2_000, heard_ms=400))
+        assert list(board.live().values()) == [board.now_ms + 1_600]
+        assert board.record("a").instances[0].heard_ms == board.now_ms - 400
+
     def test_a_revoked_key_is_a_reason(self, board: Board) -> None:
         board.beat(hello("a", "i", "01aaaa"))
         board.beat(["l", "a", "i", "01aaaa", 0, "revoked", "", 0])

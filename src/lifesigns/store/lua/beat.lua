@@ -8,8 +8,9 @@
 --   {'l', agent, inst, session, age, why, text, fence}
 --        it leaves. An empty inst is all of them, an empty session whichever has it.
 --        fence: sessions that began before now may not come back.
---   {'m', agent, inst, session, rank, why, ms}
---        a condition from outside, such as a broken socket, that cuts the lease.
+--   {'m', agent, inst, session, rank, why, ms, age}
+--        a condition from outside, such as a broken socket, that cuts the lease. age: since it was
+--        heard last, which may not have come to the store.
 --   {'c', agent, inst, session, age, ms}
 --        its hub goes: it was heard of then, and has so long to come to another one.
 --   {'o', agent, rank, why, until}
@@ -157,14 +158,15 @@ local function leave(entry)
 end
 
 local function mark(entry)
-  local _, name, inst, session, rank, why, ms = unpack(entry)
+  local _, name, inst, session, rank, why, ms, age = unpack(entry)
   local x = find(recs[name], inst)
   if not x or x[SESSION] ~= session then return 2 end
   local member = name .. SEP .. inst .. SEP .. session
   local stairs = x[PAIRS]
   stairs[#stairs + 1], stairs[#stairs + 2] = 0, rank
   x[REASON] = why
-  x[HEARD] = heard_of(x, ends_of(member))
+  x[HEARD] = math.max(heard_of(x, ends_of(member)), now - age - x[START])
+  lengthen(member, now - age + x[TTL])
   if add[member] then add[member] = math.min(add[member], now + ms) else cut[member] = now + ms end
   lower(now + ms)
   lower(settle(name, false, '', '', now + ms))
