@@ -10,6 +10,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -177,6 +178,7 @@ class Peer:
         self.codec = codec
         self._reader = reader
         self._writer = writer
+        self.line: socket.socket = writer.get_extra_info("socket")
 
     async def write(self, data: bytes) -> None:
         self._writer.write(data)

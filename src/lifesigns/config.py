@@ -172,6 +172,11 @@ class Config:
     tick_ms: int = setting(
         100, whole(10, 1000), "the hub's step: an end is told within 250, so two and a margin"
     )
+    breaker: bool = setting(
+        True,
+        switch(),
+        "whether a cut network stops expiry for a lease: it silences agents that live",
+    )
     node_lease_ms: int = setting(
         2500, whole(100, 60_000), "until a silent hub counts as dead: 25 ticks, no mere pause"
     )

@@ -43,6 +43,7 @@ from lifesigns.web.http import Desk, Site
 from lifesigns.web.lobby import Lobby
 from lifesigns.web.rate import Rate
 from lifesigns.web.server import Server, listen
+from lifesigns.workers.breaker import Breaker
 from lifesigns.workers.census import Census
 from lifesigns.workers.keeper import Keeper
 from lifesigns.workers.sweeper import Sweeper
@@ -143,6 +144,7 @@ class Hub:
             frame_bytes=limits.outgoing_frame_bytes,
         )
         self.hold.on_held = self.fanout.held
+        self.store.reader.hold = self.hold
         self.claims = Claims(self.link, self.store, self.ingest)
         self.delegation = Delegation(self.claims, self.fanout, self.clock)
         self.keeper = Keeper(self.claims, self.delegation)
@@ -158,6 +160,7 @@ class Hub:
             self.link, self.store, self.ticker, self.hold, history_len=config.history_len
         )
         self.warden = Warden(self.link, self.store, self.ticker, self.ingest)
+        self.breaker = Breaker(self.ticker, self.hold, self.ingest, enabled=config.breaker)
         self.ticker.on_tick = self._ticked
         self._inbox_channel = ""
         self._told_at = 0.0
@@ -173,6 +176,7 @@ class Hub:
             store=self.store,
             ingest=self.ingest,
             probe=self.probe,
+            breaker=self.breaker,
             claims=self.claims,
             delegation=self.delegation,
             inbox=self.letters,
@@ -202,6 +206,7 @@ class Hub:
             rules=rules,
             body_bytes=config.body_bytes,
             bulk_body_bytes=config.bulk_body_bytes,
+            shares_port=config.workers > 1,
             open_metrics=config.loopback,
         )
         rooms = (pulse, override, claim, inbox, sse, account, operation, page)
@@ -286,6 +291,7 @@ class Hub:
         if self.ticker.lapsed_ms is not None:  # its own entry was gone: perhaps all others, too
             self.feed.doubt()
         self.warden.ticked()
+        self.breaker.look()
         now = asyncio.get_running_loop().time()
         if now >= self._told_at + OWN_TICK_S:
             self._told_at = now

@@ -41,10 +41,12 @@ def unpack_record(
     *,
     now_ms: int = 0,
     gap_ms: int = 0,
+    stopped_ms: int = 0,
     told_ms: int | None = None,
 ) -> Record:
     """Unpack a record, with the ends of its instances' leases in their order.
 
+    Before ``stopped_ms`` no lease is ended, nor one full ttl after ``gap_ms``.
     ``told_ms`` is what a change says of the lease that it is about; then the others are reckoned.
     """
     fields = msgpack.unpackb(packed, raw=True, strict_map_key=False)
@@ -60,9 +62,16 @@ def unpack_record(
         down_ms=down,
         why=why.decode(),
         text=text.decode(),
-        last=_instance(last, None, now_ms, gap_ms) if last else None,
+        last=_instance(last, None) if last else None,
         instances=tuple(
-            _instance(each, leases[i] if i < len(leases) else None, now_ms, gap_ms, told_ms)
+            _instance(
+                each,
+                leases[i] if i < len(leases) else None,
+                now_ms=now_ms,
+                gap_ms=gap_ms,
+                stopped_ms=stopped_ms,
+                told_ms=told_ms,
+            )
             for i, each in enumerate(instances)
         ),
         claims=tuple((token.decode(), instance.decode()) for token, instance in claims),
@@ -78,8 +87,10 @@ def _override(rank: int, why: bytes, until_ms: int) -> Override:
 def _instance(
     fields: list[Any],
     lease: bytes | None,
-    now_ms: int,
-    gap_ms: int,
+    *,
+    now_ms: int = 0,
+    gap_ms: int = 0,
+    stopped_ms: int = 0,
     told_ms: int | None = None,
 ) -> Instance:
     name, session, start, n, rev, ttl, why, pairs, heard, said, progressed, worded, blob, _ = fields
@@ -88,7 +99,7 @@ def _instance(
     if lease is not None:
         ends = float(lease)
         lease_ms = int(ends)
-        held = lease_ms <= now_ms < gap_ms + ttl
+        held = lease_ms <= now_ms < max(gap_ms + ttl, stopped_ms)
         if heard_ms is not None and ends % 1 == 0.5:  # the sweep holds it on, beyond what it had
             lease_ms, held = heard_ms + ttl, True
         elif heard_ms is not None and ends % 1 == 0 and heard_ms < lease_ms - ttl:

@@ -237,6 +237,11 @@ class ServerSession:
 
     # Time.
 
+    @property
+    def awaited_since(self) -> float | None:
+        """Since when an answer to a ping is awaited; None if none is."""
+        return self._pinged
+
     def deadline(self) -> float:
         """Say when ``tick`` must be called next.
 

@@ -26,6 +26,7 @@ class Hold:
         self._loop = asyncio.get_running_loop()
         self._until_ms = 0
         self._told_ms = 0
+        self.stopped_ms = 0  # until then a breaker stops every expiry, whatever the ttl
         self.on_held: Callable[[int], None] | None = None
         self.holds = 0  # so far
 
@@ -46,6 +47,15 @@ class Hold:
             self._told_ms = until_ms
             if self.on_held is not None:
                 self.on_held(until_ms)
+
+    def stop(self, seconds: float, why: str) -> None:
+        """Hold everything: the breaker of this hub has tripped."""
+        self.stop_until(self._now_ms() + round(seconds * 1000), why)
+
+    def stop_until(self, until_ms: int, why: str) -> None:
+        """Hold everything until then: the breaker of some hub has tripped."""
+        self.stopped_ms = max(self.stopped_ms, until_ms)
+        self.reach(until_ms, why)
 
     def _now_ms(self) -> int:
         return self._clock.at_ms(self._loop.time())

@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 from lifesigns.core.errors import Unavailable
-from lifesigns.core.model import Presence
+from lifesigns.core.model import Presence, Record
 from lifesigns.core.presence import present
 from lifesigns.core.record import unpack_record
 from lifesigns.store import script
+from lifesigns.store.hold import Hold
 from lifesigns.store.lease import Lane
 from lifesigns.store.link import Link, Script
 
@@ -49,6 +50,7 @@ class Reader:
         self._link = link
         self._loop = asyncio.get_running_loop()
         self._wanted: dict[Lane, dict[str, Waiting]] = {}
+        self.hold: Hold | None = None  # what this hub knows of one
 
     def read(self, lane: Lane, agent: str) -> Waiting:
         """Ask for an agent; the future ends with its reading, or with ``Unavailable``."""
@@ -65,7 +67,7 @@ class Reader:
         """Go through all agents of a lane, each at least once if it is there throughout."""
         async for page in self.pages(lane):
             for agent, packed, leases in page.records:
-                record = unpack_record(packed, leases, now_ms=page.now_ms, gap_ms=page.gap_ms)
+                record = self._unpack(packed, leases, page.now_ms, page.gap_ms)
                 yield present(lane.project, agent, record, epoch=page.epoch, now_ms=page.now_ms)
 
     async def pages(self, lane: Lane) -> AsyncIterator[Page]:
@@ -91,6 +93,12 @@ class Reader:
         """Count the agents of a lane by their rank."""
         reply = await self._link.ask("HMGET", lane.keys[0], *[f"r{rank}" for rank in range(9)])
         return {rank: int(n) for rank, n in enumerate(reply) if n is not None and int(n) > 0}
+
+    def _unpack(
+        self, packed: bytes, leases: Sequence[bytes | None], now_ms: int, gap_ms: int
+    ) -> Record:
+        stopped_ms = 0 if self.hold is None else self.hold.stopped_ms
+        return unpack_record(packed, leases, now_ms=now_ms, gap_ms=gap_ms, stopped_ms=stopped_ms)
 
     async def _call(self, what: Script, lane: Lane, *arguments: Any) -> Any:
         return await self._link.ask_script(what, _keys(lane), (b"", *arguments))
@@ -124,7 +132,7 @@ class Reader:
             packed, leases = reply[3 + 2 * i], reply[4 + 2 * i]
             presence = None
             if packed is not None:
-                record = unpack_record(packed, leases, now_ms=now_ms, gap_ms=gap_ms)
+                record = self._unpack(packed, leases, now_ms, gap_ms)
                 presence = present(lane.project, name, record, epoch=epoch, now_ms=now_ms)
             if not waiting[name].done():
                 waiting[name].set_result(Reading(presence, now_ms))

@@ -73,6 +73,7 @@ class Desk:
     rules: Rules
     body_bytes: int
     bulk_body_bytes: int
+    shares_port: bool  # with other workers
     open_metrics: bool  # on loopback, metrics and the description need no key
 
 

@@ -21,6 +21,7 @@ from lifesigns.store.store import Store
 from lifesigns.web.auth import Gate
 from lifesigns.web.door import Rules
 from lifesigns.web.wheel import Wheel
+from lifesigns.workers.breaker import Breaker
 
 RESERVE = 0.4  # of the time of a drain: for the last beats, and for leaving the store
 CLOSES_PER_S = 1_000  # two hubs take so many hellos a second with ease, on one core each
@@ -69,6 +70,7 @@ class Lobby:
         store: Store,
         ingest: Ingest,
         probe: Probe,
+        breaker: Breaker,
         claims: Claims,
         delegation: Delegation,
         inbox: Inbox,
@@ -85,6 +87,7 @@ class Lobby:
         self.store = store
         self.ingest = ingest
         self.probe = probe
+        self.breaker = breaker
         self.claims = claims
         self.delegation = delegation
         self.inbox = inbox

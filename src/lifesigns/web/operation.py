@@ -116,6 +116,13 @@ class Gauges(Collector):
         self._desk = desk
 
     def collect(self) -> Iterator[Metric]:
+        for metric in self._count():
+            if self._desk.shares_port:  # the next scrape may be another hub's
+                node = {"node": self._desk.lobby.node}
+                metric.samples = [each._replace(labels=node) for each in metric.samples]
+            yield metric
+
+    def _count(self) -> Iterator[Metric]:
         desk = self._desk
         ticker, sweeper, warden = desk.ticker, desk.sweeper, desk.warden
         ingest, commit = desk.lobby.ingest, desk.lobby.ingest.commit
@@ -153,6 +160,7 @@ class Gauges(Collector):
             ("renewals", "Plain renewals sent to the store", commit.renewals),
             ("swept", "Leases that this hub ended", sweeper.swept),
             ("holds", "Times in which no lease was ended", desk.hold.holds),
+            ("breaker_trips", "Times in which the network was cut", desk.lobby.breaker.trips),
             ("lost_nodes", "Hubs that this one found lost", warden.lost),
             ("lost_agents", "Instances of lost hubs that this one marked", warden.marked),
             ("claims", "Claims that were made here", claims.made),

@@ -237,6 +237,8 @@ class HubProtocol(asyncio.Protocol):
             return None
         if verdict == "ping":
             self._transport.write(_PING)
+            if self._lease is not None:
+                self._lobby.breaker.pinged(self._lease, session, self._transport)
         self._write()
         if self._sent_close is not None:
             return self._sent_close + CLOSE_WAIT_S

@@ -199,14 +199,13 @@ class Ticker:
         return True
 
     async def _tick_as(self, node: str, watermark_ms: float, lease_ms: int) -> None:
-        held_ms = self._hold.until_ms if self._held_at is not None else None
         shown = msgpack.packb(
             [
                 self._since_ms,
                 len(self._ingest.leases),
                 round(self.lag_s * 1000),
                 self._rate(),
-                held_ms or 0,
+                0 if self._held_at is None else self._clock.at_ms(self._held_until),
             ]
         )
         reply = await self._link.ask_script(
@@ -243,7 +242,7 @@ class Ticker:
                 lag_ms=lag_ms,
                 beats_per_s=beats_per_s,
             )
-            self._hold.reach(held_ms, f"the breaker of hub {node.id} tripped")
+            self._hold.stop_until(held_ms, f"the breaker of hub {node.id} tripped")
             if node.lease_ms < now_ms - LONG_GONE_MS:
                 gone.append(name)
             else:
