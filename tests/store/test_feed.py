@@ -328,6 +328,33 @@ async def test_missed_changes_are_read_between_two_places(server: Server) -> Non
         assert await it.source.missed(0, Place("another", 1, begin.at_ms), end) is None
 
 
+async def test_what_agents_said_before_they_were_missed_is_read_from_their_past(
+    server: Server,
+) -> None:
+    async with followed(server) as it:
+        it.follow()
+        for agent in ("once", "often", "gone"):
+            it.project.beat(0, agent, 2)  # s1 to s6
+        await it.settled()
+        begin = it.chronicle.places[0]
+        it.project.beat(0, "once")
+        it.project.beat(0, "new")
+        it.project.beat(0, "often", 30)
+        it.project.beat(0, "gone")
+        it.project.forget(0, "gone")
+        await it.settled()
+        missed = await it.source.missed(0, begin, it.chronicle.places[0])
+        assert missed is not None
+        it.project.beat(0, "once", 3)  # while it is asked for
+        before = await it.source.before(0, missed)
+        assert {agent: words.status for agent, words in before.items()} == {
+            "once": "s2",
+            "often": "s4",
+        }
+        it.project.beat(0, "often", 5)
+        assert before.keys() - await it.source.before(0, missed) == {"often"}
+
+
 async def test_a_lane_that_is_left_is_silent_and_can_be_followed_again(server: Server) -> None:
     async with followed(server) as it:
         it.follow()

@@ -12,7 +12,6 @@ import contextlib
 import logging
 from collections import Counter, deque
 from collections.abc import Iterable
-from itertools import pairwise
 from typing import Protocol
 
 import msgpack
@@ -21,8 +20,8 @@ from lifesigns.core.backoff import delay_s
 from lifesigns.core.change import Place, head_of, pack_snapshot, tip_of
 from lifesigns.core.errors import Unavailable
 from lifesigns.core.model import Words
-from lifesigns.core.past import Passage, unpack_passage
 from lifesigns.core.presence import NONE
+from lifesigns.core.record import unpack_words
 from lifesigns.store import keys, script
 from lifesigns.store.lease import Lane
 from lifesigns.store.link import Link, ReplyError
@@ -32,7 +31,6 @@ log = logging.getLogger(__name__)
 
 HEAL_AT_ONCE = 512
 PASTS_AT_ONCE = 256
-SURPLUS = 4  # changes of an agent that may come while its past is asked for
 WAITING_MESSAGES = 10_000  # of a lane that is being healed
 RETRY_S = 0.05
 RETRY_CAP_S = 1.0
@@ -126,18 +124,12 @@ class Feed:
         agents = list(firsts)
         for i in range(0, len(agents), PASTS_AT_ONCE):
             some = agents[i : i + PASTS_AT_ONCE]
-            asked = [self._ask_past(lane, agent, counts[agent]) for agent in some]
-            for agent, past in zip(some, await asyncio.gather(*asked), strict=True):
-                for former, passage in pairwise(past):
-                    if passage.seq == firsts[agent]:
-                        words[agent] = former.words
+            batch = [each for agent in some for each in (agent, counts[agent], firsts[agent])]
+            args = (b"", *lane.tail, msgpack.packb(batch))
+            _, _, *blobs = await self._link.ask_script(script.BEFORE, lane.keys, args)
+            found = zip(some, blobs, strict=True)
+            words.update((agent, unpack_words(blob)) for agent, blob in found if blob)
         return words
-
-    async def _ask_past(self, lane: Lane, agent: str, changes: int) -> list[Passage]:
-        """Read about as many of an agent's last changes, and the one before them."""
-        key = keys.past(lane.project, lane.number, agent)
-        reply = await self._link.ask("LRANGE", key, -changes - 1 - SURPLUS, -changes)
-        return [unpack_passage(each) for each in reply]
 
     async def ask_missed(self, lane: Lane, place: Place) -> tuple[str, list[bytes] | None]:
         """Read what follows a place, up to a bound; without it why it cannot be had any more."""

@@ -29,6 +29,7 @@ BEAT = _after_prelude("beat")
 SWEEP = _after_prelude("sweep", " flags=allow-oom")
 LOSE = _after_prelude("lose")
 HEAL = _after_prelude("heal")
+BEFORE = _after_prelude("before")
 FORGET = _after_prelude("forget", " flags=allow-oom")
 RENEW = _alone("renew")
 SERVICE = _alone("service")
@@ -57,6 +58,7 @@ ALL = (
     READ,
     SCAN,
     HEAL,
+    BEFORE,
     INBOX_ADD,
     STANDING,
 )
