@@ -81,6 +81,11 @@ async def test_workers_share_a_port_a_store_and_a_key_and_are_replaced_without_a
             assert len(nodes(agents)) == 2
             stats = (await http.get("/v1/stats")).json()
             assert stats["alive"] == FLEET
+            metrics = (await http.get("/metrics")).text
+            (counted,) = re.findall(
+                r'^lifesigns_connections\{node="(\S+)"\}', metrics, re.MULTILINE
+            )
+            assert counted in nodes(agents)
             for i in range(FLEET):
                 history = (await http.get(f"/v1/pulse/agent-{i}/history")).json()
                 assert "offline" not in {change["kind"] for change in history["changes"]}
