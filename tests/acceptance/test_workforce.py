@@ -27,7 +27,11 @@ def workers(hub: HubProcess) -> set[int]:
 
 
 def runs(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    """Say whether a process lives: of one that only waits for its parent, nothing is left."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except FileNotFoundError:
+        return False
 
 
 @asynccontextmanager
