@@ -44,9 +44,12 @@ class Board:
     def close(self) -> None:
         self.redis.close()
 
-    def beat(self, *rows: list[Any]) -> list[tuple[int, int, bytes]]:
-        """Apply acts in one batch; answer (code, seq, record) of each."""
-        reply = self._run(script.BEAT, list(rows))
+    def beat(self, *rows: list[Any], sent_ms: int | None = None) -> list[tuple[int, int, bytes]]:
+        """Apply acts in one batch, which left just now; answer (code, seq, record) of each."""
+        sent_ms = self.now_ms if sent_ms is None else sent_ms
+        packed = msgpack.packb(list(rows), use_bin_type=False)
+        arguments = [self.now_ms, *self.lane.tail, packed, sent_ms]
+        reply = self._eval(script.BEAT, self.lane.keys, arguments)
         assert reply[0] == self.now_ms
         return [tuple(reply[2 + 3 * i : 5 + 3 * i]) for i in range(len(rows))]
 

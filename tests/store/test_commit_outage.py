@@ -10,6 +10,7 @@ import pytest
 
 from lifesigns.core.access import DEFAULT_PROJECT
 from lifesigns.core.errors import Unavailable
+from lifesigns.store import commit as commit_module
 from lifesigns.store.commit import BATCH_ENTRIES, NEVER
 from lifesigns.store.entry import Answer, Receipt
 from lifesigns.store.link import Link
@@ -232,6 +233,61 @@ class TestPoison:
             assert [len(session.outcomes) for session in (*good, *more)] == [1] * 10
             assert here.commit.floor_ms() == NEVER
         assert "a bug of ours" in caplog.text
+
+
+class TestWhatNeverLands:
+    """It must not hold up the end of every lease in the store."""
+
+    async def test_an_act_that_always_comes_back_is_dropped(
+        self, fresh_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(commit_module, "TRYING_S", 0.2)
+
+        class Refused(Act):
+            def landed(self, answer: Answer) -> None:
+                here.commit.add(lane, self, 1.0, first=True)
+
+        async with station(fresh_url) as here:
+            lane = here.store.lane(DEFAULT_PROJECT, "a")
+            act = Refused(asyncio.get_running_loop().time(), lambda: hello("a"))
+            here.commit.add(lane, act, 1.0)
+            await until(lambda: act.became)
+            assert act.became == ["failed"]
+            assert act.tries > commit_module.TRIES
+            await here.settle()
+            assert here.commit.floor_ms() == NEVER
+        assert "times and is dropped" in caplog.text
+
+    async def test_renewals_on_what_is_damaged_are_dropped(
+        self, fresh_url: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with station(fresh_url) as here:
+            agent = await here.opened("a", ttl_ms=1_000)
+            live = agent.lease.lane.keys[2]
+            await here.link.ask("SET", live, "no sorted set")
+            agent.renew()
+            await here.settle()
+            assert "1 renewals cannot be stored and are dropped" in caplog.text
+            assert here.commit.floor_ms() == NEVER
+            await here.link.ask("DEL", live)
+            agent.renew()
+            await here.settle()
+            assert await here.link.ask("ZCARD", live) == 1
+
+    async def test_a_renewal_that_is_older_than_its_lease_shortens_nothing(
+        self, fresh_url: str
+    ) -> None:
+        """A hub that was stopped for long cut what others had lengthened when it came back."""
+        async with station(fresh_url, fold_s=3_600, flush_s=3_600) as here:
+            agent = await here.opened("a", ttl_ms=200)
+            lane = agent.lease.lane
+            agent.renew()
+            await asyncio.sleep(0.3)
+            await here.link.ask("ZADD", lane.keys[2], 10**13, agent.lease.member)
+            here.commit._flush()
+            await here.settle()
+            assert here.commit.renewals == 0
+            assert float(await here.link.ask("ZSCORE", lane.keys[2], agent.lease.member)) == 10**13
 
 
 class TestFullStore:

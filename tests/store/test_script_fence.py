@@ -54,6 +54,34 @@ def snapshot(board: Board) -> Any:
     return board.redis.hgetall(board.lane.keys[1]), board.live(), board.log(), board.counts()
 
 
+class TestTransit:
+    """A hello that was stuck on one hub's link passed for younger than the one that overtook it."""
+
+    def overtaken(self, board: Board, sent_ms: int) -> int:
+        board.beat(hello("a", "i", "02aaaa"))
+        board.now_ms += 2_000
+        ((code, _, _),) = board.beat(hello("a", "i", "01aaaa"), sent_ms=sent_ms)
+        return code
+
+    def test_a_hello_that_was_overtaken_takes_nothing_over(self, board: Board) -> None:
+        assert self.overtaken(board, board.now_ms - 1_000) == OLDER
+        assert list(board.live()) == ["a\x1fi\x1f02aaaa"]
+
+    @pytest.mark.parametrize("sent_ms", [1_800, 2_000, 2_500, -12_000, 3_600_000])
+    def test_what_may_be_the_reckoning_or_another_clock_does_not_count(
+        self, board: Board, sent_ms: int
+    ) -> None:
+        assert self.overtaken(board, board.now_ms + sent_ms) == DONE
+
+    def test_its_beat_is_as_old_as_it_says(self, board: Board) -> None:
+        board.beat(hello("a", "i", "01aaaa", ttl_ms=5_000), sent_ms=board.now_ms - 3_000)
+        (instance,) = board.read("a").instances
+        assert (instance.start_ms, instance.last_heartbeat_ms) == (
+            board.now_ms - 3_000,
+            board.now_ms,
+        )
+
+
 class TestSessions:
     def test_a_later_session_takes_its_instance_over(self, board: Board, inbox: Inbox) -> None:
         board.beat(hello("a", "i", "01aaaa"))
