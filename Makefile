@@ -43,6 +43,13 @@ test-redis: $(STAMP) ## run the tests against the redis-server of this machine (
 	$$server --version; \
 	LIFESIGNS_TEST_SERVER=$$server $(BIN)/python -m pytest --numprocesses 4 $(ARGS)
 
+SEED ?= 1
+MINUTES ?= 10
+
+.PHONY: chaos
+chaos: $(STAMP) ## break hubs, store and network at random (SEED=1 MINUTES=10; ARGS="--help")
+	@$(BIN)/python -m tests.chaos --seed $(SEED) --minutes $(MINUTES) $(ARGS)
+
 # Without the fixtures of the suite: the look at the sources needs none of them.
 .PHONY: check
 check: $(STAMP) ## lint, format, types and the rules of the house; changes nothing
