@@ -106,12 +106,14 @@ class Hub:
             name="lifesigns",
             scripts=script.ALL,
             on_up=self._store_is_back,
-            on_down=self._store_is_away,
+            on_down=self._tell_of_store,
             before_reconnect=revive,
         )
         self.inbox = Link(
             address,
             name="lifesigns-inbox",
+            on_up=self._tell_of_store,
+            on_down=self._tell_of_store,
             on_push=self._pushed,
             before_reconnect=revive,
             silent_s=FEED_SILENT_S,
@@ -248,10 +250,14 @@ class Hub:
         self.ingest.commit.unfold()
         self.feed.store_is_back()
         self.interest.store_is_back()
-        self.fanout.store_is_back()
+        self._tell_of_store()
 
-    def _store_is_away(self) -> None:
-        self.fanout.store_is_away()
+    def _tell_of_store(self) -> None:
+        """Say to those who watch whether what they see is what is so: it takes both links."""
+        if self.link.up and self.inbox.up:
+            self.fanout.store_is_back()
+        else:
+            self.fanout.store_is_away()
 
     def _pushed(self, push: list[Any]) -> None:
         what, channel = push[0], push[1].decode()

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from lifesigns import node
 from lifesigns.core.codec import MSGPACK
 from lifesigns.core.instant import from_text
 from tests.agent import Agent, living
@@ -64,6 +67,18 @@ async def test_every_watcher_is_told_once_that_the_store_is_away_and_once_that_i
         await late.close()
         while (answer := await agent.ask("beat", status="idle"))["type"] != "ok":
             assert answer["code"] == "unavailable"  # nothing but answers, though: it watches nobody
+
+
+async def test_a_store_that_hangs_is_away_as_well(
+    valkey_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node, "FEED_SILENT_S", 0.2)
+    server = valkey_server()
+    async with running_hub(server.url) as hub, watching(hub) as watcher:
+        server.pause()
+        await watcher.sees(lambda: codes(watcher.frames)[-1:] == ["store_away"])
+        server.resume()
+        await watcher.sees(lambda: codes(watcher.frames)[-1:] == ["store_back"])
 
 
 async def test_a_hold_is_shown_on_watches_and_told_to_those_who_watch(fresh_url: str) -> None:
