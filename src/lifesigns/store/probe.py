@@ -60,31 +60,18 @@ class Probe:
         checks = _judged(asked, readings)
         if not asked.probe:
             return checks
-        old = {
-            check.id: sessions_of(check.presence)
-            for check in checks
-            if asked.within_ms is None or not check.fresh
-        }
-        sockets = {agent: sessions for agent, sessions in old.items() if sessions}
-        if not sockets:
-            return [replace(c, probed=NO_SOCKET) if c.id in old else c for c in checks]
-        verdicts = await self._ask(sockets, asked.timeout_ms / 1000)
-        since_ms = {r.presence.id: r.now_ms for r in readings if r.presence is not None}
-        # What they are is read after they answered: much may have changed meanwhile.
-        readings = await self._store.readings(project, asked.agents)
-        probed: dict[str, str] = dict.fromkeys(old, NO_SOCKET)
-        for i, (agent, reading) in enumerate(zip(asked.agents, readings, strict=True)):
-            verdict = verdicts.get(agent)
-            presence = reading.presence
-            if verdict is None or presence is None:
-                continue
-            if isinstance(verdict, Heard):
-                readings[i] = Reading(hear(presence, verdict, reading.now_ms), reading.now_ms)
-                probed[agent] = ANSWERED
-            else:  # it may have been heard all the same: over a new socket, or its answer was lost
-                came = presence.last_heartbeat_ms > since_ms[agent]
-                probed[agent] = ANSWERED if came else verdict
-        return [replace(c, probed=probed.get(c.id)) for c in _judged(asked, readings)]
+        old = [c for c in checks if asked.within_ms is None or not c.fresh]
+        probed = {check.id: NO_SOCKET for check in old}
+        sockets = {c.id: sessions for c in old if (sessions := sessions_of(c.presence))}
+        if sockets:
+            verdicts = await self._ask(sockets, asked.timeout_ms / 1000)
+            # What they are is read after they answered: much may have changed meanwhile.
+            later = await self._store.readings(project, asked.agents)
+            for i, agent in enumerate(asked.agents):
+                if agent in verdicts:
+                    later[i], probed[agent] = _weigh(readings[i], verdicts[agent], later[i])
+            checks = _judged(asked, later)
+        return [replace(check, probed=probed.get(check.id)) for check in checks]
 
     def asked(self, token: int, node: str, timeout_ms: int, sessions: list[str]) -> None:
         """Another hub asks sockets of this one."""
@@ -210,3 +197,15 @@ def _judged(asked: CheckAsked, readings: Iterable[Reading]) -> list[Check]:
         judge(agent, reading.presence, now_ms=reading.now_ms, within_ms=asked.within_ms)
         for agent, reading in zip(asked.agents, readings, strict=True)
     ]
+
+
+def _weigh(before: Reading, verdict: Heard | str, after: Reading) -> tuple[Reading, str]:
+    """Lay what became of a ping over what was read after it."""
+    presence = after.presence
+    if presence is None:
+        return after, NO_SOCKET
+    if isinstance(verdict, Heard):
+        return Reading(hear(presence, verdict, after.now_ms), after.now_ms), ANSWERED
+    # It may have been heard all the same: over a new socket, or its answer was lost.
+    came = presence.last_heartbeat_ms > before.now_ms
+    return after, ANSWERED if came else verdict
