@@ -9,7 +9,7 @@ all of it is best effort: complete and in order for each agent while the links h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgpack
@@ -22,7 +22,7 @@ from lifesigns.store.link import Link
 REPEAT_S = 5.0
 LAPSE_S = 3 * REPEAT_S  # a want that was not repeated for so long is not wanted any more
 LISTENING_S = 3.0  # a store that is there confirms a subscription at once
-NAMED_AT_ONCE = 1_000
+NAMED_AT_ONCE = 1_000  # agents in a message, of a hundred kB at most
 
 Hear = Callable[[Sequence[Beat]], None]
 Leave = Callable[[], None]
@@ -128,7 +128,7 @@ class Interest:
     def _publish(self, project: str) -> None:
         self._tell(keys.beats(project, self._database), pack_beats(self._out.pop(project)))
 
-    def _want(self, project: str, agents: Sequence[str] | frozenset[str]) -> None:
+    def _want(self, project: str, agents: Iterable[str]) -> None:
         until = self._loop.time() + LAPSE_S
         for agent in agents:
             self.wanted[project, agent] = until
