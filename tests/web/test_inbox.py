@@ -264,6 +264,26 @@ class TestTheEndOfAWait:
             assert await asked == [letter]
 
 
+async def test_a_call_that_waits_outlives_its_store_or_is_told_when_to_come_again(
+    valkey_server: MakeServer,
+) -> None:
+    server = valkey_server()
+    async with running_hub(server.url) as hub, hub.client(timeout=LONG_S) as http:
+        asked = asyncio.create_task(http.get(f"/v1/inbox?agent=a&wait={LONG_S}"))
+        await waiting(hub)
+        server.kill()
+        await until(lambda: not hub.hub.link.up)
+        server.start()
+        await until(lambda: hub.hub.link.up)
+        await put(http, "a")
+        letter = await tell(http, "a", {"message": "after it"})
+        answer = await asked
+        if answer.status_code == 503:
+            assert answer.headers["retry-after"] == "1"
+        else:
+            assert answer.json()["messages"] == [letter]
+
+
 async def test_calls_that_wait_count_as_connections(fresh_url: str) -> None:
     async with (
         running_hub(fresh_url, max_connections=2) as hub,
