@@ -24,7 +24,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "store": INNER,
     "hub": INNER,
     "dialects": INNER,
-    "client": INNER | {PACKAGE},
+    "client": INNER | {"config"},
     "kind": frozenset(),
     "setting": INNER | {"kind"},
     "config": INNER | {"kind", "setting"},
@@ -33,6 +33,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "node": MIDDLE | {PACKAGE, "workers", "web"},
     "cli": MIDDLE | {PACKAGE, "workers", "web", "node", "client"},
     "__main__": frozenset({"cli"}),
+    "sync": frozenset({"client"}),
     PACKAGE: INNER | {"client"},
 }
 
@@ -44,6 +45,7 @@ FOREIGN: Mapping[str, frozenset[str]] = {
     "kind": frozenset(),
     "setting": frozenset(),
     "config": frozenset(),
+    "sync": frozenset(),
     PACKAGE: frozenset(),
 }
 

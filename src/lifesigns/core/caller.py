@@ -98,6 +98,11 @@ class Caller:
             hello["claims"] = list(self._claims)
         self._queue(hello)
 
+    @property
+    def binary(self) -> bool:
+        """Whether its messages go in binary frames."""
+        return self._codec.binary
+
     # What comes from the hub.
 
     def heard(self, now: float) -> None:

@@ -1,0 +1,44 @@
+"""Claims: to enter one is to hold a peer, to leave it is to let go."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from lifesigns.client.line import Line
+from lifesigns.client.peer import Peer
+
+
+class Claim:
+    """A claim to be: enter it to hold a peer, leave it to let go; or await it, and release."""
+
+    def __init__(
+        self,
+        line: Line,
+        patience_s: float,
+        ttl_s: float,
+        fields: Mapping[str, Any],
+    ) -> None:
+        self._line = line
+        self._patience_s = patience_s
+        self._ttl_s = ttl_s
+        self._fields = fields
+        self._peer: Peer | None = None
+
+    async def __aenter__(self) -> Peer:
+        await self._line.start()
+        work = self._line.claims.claim(self._patience_s, self._ttl_s, self._fields)
+        self._peer = await self._line.runtime.run(work)
+        return self._peer
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.release()
+
+    def __await__(self) -> Generator[Any, None, Peer]:
+        return self.__aenter__().__await__()
+
+    async def release(self) -> None:
+        """Let go, if it was held."""
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            await self._line.runtime.run(self._line.claims.release(peer))

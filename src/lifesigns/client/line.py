@@ -1,0 +1,54 @@
+"""All that belongs to one connection, put together, on the loop on which it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lifesigns.client.connection import Connection
+from lifesigns.client.peer import Claims
+from lifesigns.client.question import Watches
+from lifesigns.client.runtime import Here, Runtime, Thread
+from lifesigns.client.signal import Closed, Signal
+from lifesigns.client.target import Target
+from lifesigns.core.portrait import Portrait
+
+FIRST_S = 5.0  # a program does not wait longer for its first connection
+
+
+class Line:
+    """A connection with its claims, its watches and the loop for them."""
+
+    def __init__(
+        self,
+        url: str | Sequence[str] | None,
+        key: str | None,
+        portrait: Portrait | None,
+        *,
+        thread: bool,
+    ) -> None:
+        self.runtime: Runtime = Thread() if thread else Here()
+        self.connected = Signal()
+        self.closed = Closed()
+        self.claims = Claims()
+        self.connection = Connection(
+            Target.of(url, key), portrait, self.connected, self.closed, claims=self.claims.names
+        )
+        self.claims.attach(self.connection)
+        self.watches = Watches(self.connection)
+        self.connection.listeners += [self.claims, self.watches]
+        self.started = False
+
+    async def start(self) -> None:
+        """Go on the line; return when a hub has answered or none is there, but not later."""
+        if not self.started:
+            self.started = True
+            self.runtime.start()
+            await self.runtime.run(self.connection.start(FIRST_S))
+
+    async def stop(self, reason: str | None = None) -> None:
+        """Leave, once for all."""
+        if self.started:
+            try:
+                await self.runtime.run(self.connection.stop(reason))
+            finally:
+                self.runtime.stop()
