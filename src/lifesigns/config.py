@@ -252,6 +252,12 @@ class ClientConfig:
         return cls(**values)  # type: ignore[arg-type]
 
 
+def wants_no_colours(environ: Mapping[str, str] | None = None) -> bool:
+    """Tell whether colours are unwanted (https://no-color.org), or the terminal has none."""
+    environ = os.environ if environ is None else environ
+    return bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
+
+
 def misspelt(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """List the variables that look like settings and are none."""
     return strangers(os.environ if environ is None else environ, Config, ClientConfig)
