@@ -64,6 +64,8 @@ class Line:
 
     def __init__(self, signature: Signature, greets: bool) -> None:
         self.greets = greets
+        self._out = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print is no message
         self._signature = signature
         self._bell: Bell | None = None
 
@@ -80,7 +82,7 @@ class Line:
 
     def say(self, what: str, content: Any) -> None:
         try:
-            print(json.dumps([what, content]), flush=True)
+            print(json.dumps([what, content]), file=self._out, flush=True)
         except BrokenPipeError:
             log.debug("nobody hears this worker any more")  # the end of the other way says so too
 

@@ -58,6 +58,8 @@ class Guest:
 
     def ask(self, asked: Question) -> None:
         """Take a question; it is answered, or refused here and now."""
+        if not isinstance(asked, WatchAsked | UnwatchAsked):
+            self._lobby.store.check_able()  # if each waited for a late store, they would pile up
         if isinstance(asked, PickAsked):
             self._grant.allow_watch()
             self._delegate.ask(asked)
