@@ -1,0 +1,116 @@
+"""The programs in docs/examples, run as they are."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+
+from lifesigns import Hub
+from tests.acceptance.command import Ended, environment, execute
+from tests.agent import becomes, presence
+from tests.hub import HubProcess, hub_process
+from tests.patience import SOON_S
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
+
+@pytest.fixture
+async def hub(folder: Path) -> AsyncIterator[HubProcess]:
+    async with hub_process(folder, "--grace-s", "0.5") as hub:
+        yield hub
+
+
+@pytest.fixture
+async def http(hub: HubProcess) -> AsyncIterator[httpx.AsyncClient]:
+    async with hub.client() as client:
+        yield client
+
+
+def env(hub: HubProcess) -> Mapping[str, str]:
+    return environment(LIFESIGNS_URL=hub.url, LIFESIGNS_KEY=hub.key, no_proxy="*")
+
+
+async def example(hub: HubProcess, name: str, *args: str) -> Ended:
+    return await execute(sys.executable, str(EXAMPLES / name), *args, env=env(hub))
+
+
+@contextlib.asynccontextmanager
+async def worker(hub: HubProcess, name: str) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(EXAMPLES / "worker.py"), name), env=env(hub), start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def test_a_planner_delegates_to_workers_and_survives_their_deaths(
+    hub: HubProcess, http: httpx.AsyncClient
+) -> None:
+    tasks = [f"task-{n}" for n in range(12)]
+    async with worker(hub, "w1") as first, Hub(hub.url, hub.key) as observer:
+        await becomes(http, "w1", alive=True)
+        busy = asyncio.Event()
+
+        async def see() -> None:
+            async for change in observer.watch(ids="w1", status="digging", present=True):
+                if change["kind"] != "online":
+                    busy.set()
+
+        seeing = asyncio.create_task(see())
+        planning = asyncio.create_task(example(hub, "planner.py", *tasks))
+        async with asyncio.timeout(SOON_S):
+            await busy.wait()
+        first.kill()
+        seeing.cancel()
+        async with worker(hub, "w2"):
+            planned = await planning
+    assert planned.code == 0, planned.told
+    assert "w1 was lost" in planned.out
+    assert "w2 has it" in planned.out
+    for task in tasks:
+        assert planned.out.count(f"{task}: {task.upper()}\n") == 1, planned.out
+
+
+async def test_a_pool_of_threads_shows_how_far_it_has_got(
+    hub: HubProcess, http: httpx.AsyncClient
+) -> None:
+    seen = []
+    async with Hub(hub.url, hub.key) as observer, observer.watch(ids="resizer") as watch:
+        ended = await example(hub, "pool.py")
+        assert ended.code == 0, ended.told
+        async for change in watch:
+            seen.append(change)
+            if change["kind"] == "offline":
+                break
+    assert {change["state"] for change in seen} >= {"busy", "offline"}
+    assert seen[-1]["progress"] == {"done": 12, "total": 12}
+    assert (seen[0]["slots"], seen[-1]["status"]) == (4, "idle")
+
+
+async def test_a_job_of_cron_is_present_and_tells_why_it_failed(
+    hub: HubProcess, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    good = await example(hub, "nightly.py", str(tmp_path))
+    assert (good.code, good.out) == (0, "0\n")
+    shown = await presence(http, "nightly-report")
+    assert (shown["state"], shown["status"], shown["reason_text"]) == ("offline", "working", None)
+    bad = await example(hub, "nightly.py", str(tmp_path / "nowhere"))
+    assert bad.code == 1
+    shown = await presence(http, "nightly-report")
+    assert shown["status"] == "error"
+    assert shown["reason_text"].startswith("FileNotFoundError: ")
+    await hub.kill()
+    alone = await example(hub, "nightly.py", str(tmp_path))
+    assert (alone.code, alone.out) == (0, "0\n"), "it works when the hub is down"
+    assert "no hub answers" in alone.err
