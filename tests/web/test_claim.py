@@ -199,6 +199,17 @@ async def test_a_pick_is_a_dry_run(hubs: Hubs, http: httpx.AsyncClient) -> None:
         await becomes(http, "a", claims=0, state="available")
 
 
+async def test_nobody_is_given_itself(hubs: Hubs) -> None:
+    one, _ = hubs
+    async with living(one, "a") as a, living(one, "b") as b:
+        assert (await claims(a))["agent"] == "b"
+        assert (await b.hear())["by"] == "a"
+        assert await a.refused("claim") == ("no_match", None)
+        assert (await a.ask("pick"))["agents"] == []
+        await a.say("claim", ref="waits", wait=30)
+        assert (await claims(b))["agent"] == "a"  # it does not wait behind who cannot be served
+
+
 async def test_a_key_that_only_watches_may_pick_and_not_claim(
     hubs: Hubs, http: httpx.AsyncClient
 ) -> None:

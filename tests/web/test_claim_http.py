@@ -10,7 +10,7 @@ import httpx
 from lifesigns.core.instant import from_text
 from tests.agent import becomes, living
 from tests.hub import RunningHub
-from tests.patience import SOON_S
+from tests.patience import SOON_S, until
 
 
 async def test_a_claim_over_http_is_made_renewed_listed_and_released(
@@ -71,6 +71,27 @@ async def test_what_cannot_be_claimed_says_so(hub: RunningHub, http: httpx.Async
     await http.put("/v1/pulse/left", json={"status": "idle"})
     await http.delete("/v1/pulse/left")
     assert await refusal(agent="left") == (409, "not_alive")
+
+
+async def test_an_agent_that_only_polls_finds_it_in_its_inbox(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    await http.put("/v1/pulse/worker", json={"status": "idle"})
+    claim = (await http.post("/v1/claims", json={"agent": "worker", "note": "n"})).json()
+    await http.delete(f"/v1/claims/{claim['claim']}")
+    told, untold = (await http.get("/v1/inbox?agent=worker")).json()["messages"]
+    assert (told["kind"], told["claim"], told["note"]) == ("assigned", claim["claim"], "n")
+    assert (untold["kind"], untold["why"]) == ("unassigned", "released")
+
+
+async def test_a_hub_that_goes_keeps_nobody_waiting(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    waiting = asyncio.create_task(http.post("/v1/claims", json={"wait": 60}))
+    await until(lambda: hub.hub.delegation.waiters)
+    await hub.hub.lobby.drain()
+    async with asyncio.timeout(SOON_S):
+        assert (await waiting).status_code == 503
 
 
 async def test_a_key_holds_what_it_claims_and_an_admin_lets_go_of_any(

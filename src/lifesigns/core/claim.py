@@ -54,6 +54,7 @@ class Order:
     note: str
     ttl_ms: int
     bound: bool
+    asker: str | None = None  # the agent that asks: nobody is given itself
 
 
 class Candidate(NamedTuple):

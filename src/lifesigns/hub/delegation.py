@@ -57,9 +57,11 @@ class Delegation:
                 pass  # what is told is how it is with the agent
         raise refusal(agent, await self._vault.read(project, agent))
 
-    async def pick(self, project: str, wanted: Filter, n: int) -> list[Presence]:
+    async def pick(
+        self, project: str, wanted: Filter, n: int, asker: str | None = None
+    ) -> list[Presence]:
         """Name agents that could be claimed now, as they are now."""
-        agents = await (await self._market(project)).pick(wanted, n)
+        agents = await (await self._market(project)).pick(wanted, n, asker)
         picked: list[Presence] = []
         while agents and len(picked) < n:
             drawn, agents = agents[: n - len(picked)], agents[n - len(picked) :]

@@ -141,10 +141,10 @@ class Market:
             timer.cancel()
             pool.leave(waiter)
 
-    async def pick(self, wanted: Filter, n: int) -> list[str]:
+    async def pick(self, wanted: Filter, n: int, asker: str | None) -> list[str]:
         """Name the best of those who could be claimed, more than so many, in no order."""
         pool = await self._pool(wanted)
-        best = list(islice(pool.best(self._late), max(BEST, n)))
+        best = list(islice(pool.best(self._late | {asker}), max(BEST, n)))
         random.shuffle(best)
         return best
 
@@ -228,11 +228,14 @@ class Market:
             self._serve(pool)
 
     def _serve(self, pool: Pool) -> None:
-        while pool.line:
-            candidates = self._draw(pool)
-            if not candidates:
+        for waiter in list(pool.line):
+            best = list(islice(pool.best(self._tried | self._late), LOOKED_AT))
+            if not best:
                 break
-            waiter = pool.line.popleft()
+            candidates = self._draw([each for each in best if each != waiter.order.asker])
+            if not candidates:
+                continue
+            pool.line.remove(waiter)
             pool.trying += 1
             self._tried.add(candidates[0].agent)
             self._spawn(self._try(pool, waiter, candidates))
@@ -243,8 +246,7 @@ class Market:
                 if not waiter.served.done():
                     waiter.served.set_exception(NoMatch("Nobody who matches takes work now."))
 
-    def _draw(self, pool: Pool) -> list[Candidate]:
-        best = list(islice(pool.best(self._tried | self._late), LOOKED_AT))
+    def _draw(self, best: Sequence[str]) -> list[Candidate]:
         if not best:
             return []
         first = random.choice(best[:BEST])

@@ -53,7 +53,7 @@ class Pool:
         key = self._keys[agent] = (len(presence.claims), presence.idle_since_ms, agent)
         insort(self._order, key)
 
-    def best(self, skipped: Container[str]) -> Iterator[str]:
+    def best(self, skipped: Container[str | None]) -> Iterator[str]:
         """Name the candidates, the best first."""
         return (agent for *_, agent in self._order if agent not in skipped)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from starlette.requests import Request
@@ -9,13 +11,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lifesigns.core.access import Grant, check_agent_id
-from lifesigns.core.claim import Order, check_claim, claimed, holder_of, listed
-from lifesigns.core.errors import BadRequest, BadValue
+from lifesigns.core.claim import Order, Won, check_claim, claimed, holder_of, listed
+from lifesigns.core.errors import BadRequest, BadValue, Unavailable
+from lifesigns.core.model import Presence
 from lifesigns.core.presence import DETAILS
-from lifesigns.core.request import read_claim, read_pick, read_renew
+from lifesigns.core.request import ClaimAsked, read_claim, read_pick, read_renew
 from lifesigns.web.delegate import new_token
 from lifesigns.web.http import Desk, body_of, grant_of, handler, reply
+from lifesigns.web.poll import Poll, polling
 from lifesigns.web.query import query_of
+
+Claiming = Coroutine[Any, Any, tuple[Won, Presence]]
 
 
 async def post(desk: Desk, request: Request) -> Response:
@@ -30,9 +36,11 @@ async def post(desk: Desk, request: Request) -> Response:
         ttl_ms=asked.ttl_ms,
         bound=False,
     )
-    won, presence = await desk.lobby.delegation.claim(
-        grant.project, order, asked.agent, asked.wanted, asked.wait_s
-    )
+    if asked.wait_s == 0:
+        won, presence = await _claim(desk, grant, order, asked)
+    else:
+        async with polling(desk, grant, request) as poll:
+            won, presence = await _unless_ended(_claim(desk, grant, order, asked), poll)
     return reply(claimed(won.claim, presence), 201)
 
 
@@ -74,6 +82,25 @@ async def pick(desk: Desk, request: Request) -> Response:
     asked = read_pick(await body_of(request, desk.body_bytes), None, desk.limits)
     found = await desk.lobby.delegation.pick(grant.project, asked.wanted, asked.n)
     return reply({"agents": [DETAILS[asked.detail](presence) for presence in found]})
+
+
+def _claim(desk: Desk, grant: Grant, order: Order, asked: ClaimAsked) -> Claiming:
+    return desk.lobby.delegation.claim(
+        grant.project, order, asked.agent, asked.wanted, asked.wait_s
+    )
+
+
+async def _unless_ended(claiming: Claiming, poll: Poll) -> tuple[Won, Presence]:
+    """Wait for a claim, but no longer than whoever asked for it, or this hub, is there."""
+    work, end = asyncio.create_task(claiming), asyncio.create_task(poll.rung.wait())
+    try:
+        await asyncio.wait((work, end), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise Unavailable("This hub waits for nobody any more.")
+        return work.result()
+    finally:
+        work.cancel()
+        end.cancel()
 
 
 def _holder(grant: Grant) -> str:

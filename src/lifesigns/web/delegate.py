@@ -44,6 +44,7 @@ class Delegate:
         self._delegation = lobby.delegation
         self._project = grant.project
         self._by = grant.key_id if lease is None else lease.agent
+        self._asker = None if lease is None else lease.agent
         instance = None if lease is None else lease.instance
         self._holder = holder_of(self._by, instance)
         self._session = session
@@ -106,7 +107,7 @@ class Delegate:
         self._write()
 
     async def _pick(self, asked: PickAsked) -> None:
-        found = await self._delegation.pick(self._project, asked.wanted, asked.n)
+        found = await self._delegation.pick(self._project, asked.wanted, asked.n, self._asker)
         spell = DETAILS[asked.detail]
         entries = [spell(presence) for presence in found]
         room = self._lobby.limits.outgoing_frame_bytes
@@ -120,6 +121,7 @@ class Delegate:
             note=asked.note,
             ttl_ms=asked.ttl_ms,
             bound=True,
+            asker=self._asker,
         )
         try:
             won, presence = await self._delegation.claim(
