@@ -60,7 +60,7 @@ class Reader:
         waiting = agents.get(agent)
         if waiting is None:
             waiting = agents[agent] = self._loop.create_future()
-            waiting.add_done_callback(_heed)
+            waiting.add_done_callback(heed)
         return waiting
 
     async def scan(self, lane: Lane) -> AsyncIterator[Presence]:
@@ -138,7 +138,7 @@ class Reader:
                 waiting[name].set_result(Reading(presence, now_ms))
 
 
-def _heed(waiting: Waiting) -> None:
+def heed(waiting: asyncio.Future[Any]) -> None:
     """Whoever asked may have given up meanwhile; then nobody is there to hear of a failure."""
     if not waiting.cancelled():
         waiting.exception()

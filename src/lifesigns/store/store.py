@@ -23,7 +23,7 @@ from lifesigns.store.ingest import Ingest
 from lifesigns.store.lease import LIVES_MS, PAST_MS, Lane
 from lifesigns.store.link import Link
 from lifesigns.store.put import HttpBeat, Judged, Memory, Put, Removal, Ruling
-from lifesigns.store.reader import Reader, Reading
+from lifesigns.store.reader import Reader, Reading, heed
 from lifesigns.store.registry import Registry
 
 T = TypeVar("T")
@@ -217,6 +217,7 @@ class Store:
             async with asyncio.timeout(self._terms.patience_s):
                 return await asyncio.shield(waiting)  # others may wait for the same
         except TimeoutError:
+            waiting.add_done_callback(heed)
             raise Unavailable("The store does not answer.") from None
 
     # Asking.
