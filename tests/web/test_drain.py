@@ -38,22 +38,22 @@ async def test_everybody_is_told_once_when_to_come_back_and_nobody_dies(fresh_ur
     """Each was told twice: by the lobby, and by what the server says to its connections."""
     async with running_hub(fresh_url) as stays, stays.client() as http, AsyncExitStack() as stack:
         async with running_hub(fresh_url) as goes:
-            guests = [
+            visitors = [
                 await stack.enter_async_context(living(goes, f"agent-{i}", ttl=2 if i % 2 else 60))
                 for i in range(AGENTS)
             ]
-            guests.append(await stack.enter_async_context(living(goes, None)))
-            guests.append(await stack.enter_async_context(connected(goes)))
-            await guests[0].say("beat", task="the last word")
+            visitors.append(await stack.enter_async_context(living(goes, None)))
+            visitors.append(await stack.enter_async_context(connected(goes)))
+            await visitors[0].say("beat", task="the last word")
             stream = await stack.enter_async_context(listening(goes, ids="nobody"))
             await stream.begin()
-            ends = [asyncio.create_task(rest_of(guest)) for guest in guests]
+            ends = [asyncio.create_task(rest_of(visitor)) for visitor in visitors]
         hints = []
         for told in await asyncio.gather(*ends):
             (goaway,) = told
             assert (goaway["type"], goaway["why"]) == ("goaway", "drain")
             hints.append(goaway["reconnect_in_ms"])
-        assert {guest.socket.close_code for guest in guests} == {1001}
+        assert {visitor.socket.close_code for visitor in visitors} == {1001}
         assert min(hints) >= 0
         assert max(hints[1:AGENTS:2]) < 2_000 / 3, "a lease of 2 s has to last until then"
         assert len(set(hints)) > AGENTS / 4, "all would be back in the same moment"

@@ -24,13 +24,13 @@ from lifesigns.web.wheel import Wheel
 from lifesigns.workers.breaker import Breaker
 
 RESERVE = 0.4  # of the time of a drain: for the last beats, and for leaving the store
-CLOSES_PER_S = 1_000  # two hubs take so many hellos a second with ease, on one core each
+CLOSES_PER_S = 1_000  # each is a handshake and a hello at another hub a moment later
 BACK_WITHIN_MS = 1_000  # a few agents come back within this
 TOLD_AT_ONCE = 200  # one turn of the loop tells so many, a few ms
-STEP_S = 0.01
+STEP_S = 0.01  # how soon a hub that waits sees that all have gone
 
 
-class Guest(Protocol):
+class Visitor(Protocol):
     """Whoever is sent away when the hub goes."""
 
     def forewarn(self, reconnect_in_ms: int) -> None:
@@ -40,7 +40,7 @@ class Guest(Protocol):
         """End it in order; it comes back by itself."""
 
 
-class Connection(Guest, Protocol):
+class Connection(Visitor, Protocol):
     """What the lobby knows of a socket."""
 
     @property
@@ -53,7 +53,7 @@ class Connection(Guest, Protocol):
         """End it now, whatever the peer does."""
 
 
-class Stream(Guest, Protocol):
+class Stream(Visitor, Protocol):
     """What the lobby knows of an event stream."""
 
     def end(self) -> None:
@@ -162,25 +162,24 @@ class Lobby:
         await asyncio.shield(self._drained)
 
     async def _send_all_away(self) -> None:
-        guests: list[Guest] = [*self.open, *self.streams]
-        random.shuffle(guests)
-        window_s = min(self._drain_window_s, len(guests) / CLOSES_PER_S)
-        for i, guest in enumerate(guests):
-            guest.forewarn(random.randrange(max(BACK_WITHIN_MS, round(window_s * 1000))))
+        visitors: list[Visitor] = [*self.open, *self.streams]
+        random.shuffle(visitors)
+        window_s = min(self._drain_window_s, len(visitors) / CLOSES_PER_S)
+        for i, visitor in enumerate(visitors):
+            visitor.forewarn(random.randrange(max(BACK_WITHIN_MS, round(window_s * 1000))))
             if i % TOLD_AT_ONCE == 0:
                 await asyncio.sleep(0)
         began = self.loop.time()
-        for i, guest in enumerate(guests):
-            due = began + window_s * i / len(guests)
-            if self.loop.time() < due:
-                await self.until(lambda due=due: self.loop.time() >= due)  # type: ignore[misc]
-            guest.send_away()
+        for i, visitor in enumerate(visitors):
+            due = began + window_s * i / len(visitors)
+            await self.until(lambda: False, most_s=due - self.loop.time())
+            visitor.send_away()
         await self.until(lambda: not self.open and not self.streams)
         for connection in list(self.open):
             connection.shutdown()
 
     async def until(self, done: Callable[[], bool], most_s: float = float("inf")) -> None:
-        """Wait for the end of something, as long as the hub that goes can wait for its guests."""
+        """Wait for the end of something, as long as the hub that goes can wait for its visitors."""
         give_up = min(self.loop.time() + most_s, self.gone_by - RESERVE * self._drain_s)
         while not done() and not self._hurried.is_set() and self.loop.time() < give_up:
             with suppress(TimeoutError):
