@@ -131,6 +131,11 @@ async def test_readme_runs_as_it_is_printed(folder: Path) -> None:
             else:
                 assert stored[name] == value
 
+        (client,) = blocks(section("In Python"), "python")
+        claimed, watched = (await newcomer.runs(client)).splitlines()
+        assert claimed == "digger is mine, lost: False"
+        assert watched == "digger present available"
+
         (program,) = blocks(section("A socket instead"), "python")
         (watch,) = blocks(section("Or be told"), "shell")
         async with newcomer.leaves_running(watch) as seen:
