@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from random import Random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,3 +38,20 @@ def test_a_wait_is_always_between_nothing_and_the_cap(
 ) -> None:
     assert 0 <= delay_s(attempt, chance, base_s, cap_s) <= cap_s
     assert delay_s(attempt, chance, base_s, cap_s) <= delay_s(attempt + 1, chance, base_s, cap_s)
+
+
+def test_a_thousand_who_lost_one_hub_do_not_return_in_one_burst() -> None:
+    """Each tries until the hub is back, which takes a minute; then they come over half a minute."""
+    chances = Random(7)
+    returns = []
+    for _ in range(1_000):
+        at, attempt = 0.0, 0
+        while at < 60:
+            at += delay_s(attempt, chances.random(), base_s=1.0, cap_s=30.0)
+            attempt += 1
+        returns.append(at - 60)
+    assert max(returns) <= 30
+    busiest = max(Counter(int(each * 10) for each in returns).values())
+    assert busiest < 30, "in a tenth of a second"
+    first = Counter(int(delay_s(0, chances.random(), 1.0, 30.0) * 10) for _ in range(1_000))
+    assert max(first.values()) < 150, "at once, if the hub is back at once"
