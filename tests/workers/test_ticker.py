@@ -221,13 +221,16 @@ class TestWatermark:
             await here.ticker.tick()
             assert here.ticker.safe_ms <= ends_ms - 1
 
+    @pytest.mark.parametrize("stood_still", [False, True])
     async def test_a_stall_that_is_due_before_words_are_stored_waits_for_them(
-        self, fresh_url: str
+        self, fresh_url: str, stood_still: bool
     ) -> None:
         """An agent that got on was told to have stalled while its words stood in line."""
         async with station(fresh_url, flush_s=3_600) as here:
             agent = await here.opened("a", status="busy", progress_ttl_ms=300)
             stalls_ms = here.clock.at_ms(agent.lease.stalls_at or 0)
+            if stood_still:  # the words came in time, and lay there unread
+                await until_later(here, stalls_ms + 100)
             agent.say(progress={"done": 1})
             await until_later(here, stalls_ms + 100)
             for _ in range(2):
@@ -235,6 +238,17 @@ class TestWatermark:
                 assert here.ticker.safe_ms < stalls_ms
             await here.sweeper.sweep()
             assert (await here.read("a")).state == "busy"
+
+    async def test_one_that_had_stalled_before_it_spoke_holds_nobody_up(
+        self, fresh_url: str
+    ) -> None:
+        async with station(fresh_url, flush_s=3_600) as here:
+            agent = await here.opened("a", status="busy", progress_ttl_ms=100)
+            stalls_ms = here.clock.at_ms(agent.lease.stalls_at or 0)
+            await until_safe(here, stalls_ms + 50)
+            agent.say(progress={"done": 1})
+            await here.ticker.tick()
+            assert here.ticker.safe_ms >= stalls_ms + 50
 
     async def test_what_can_never_be_written_holds_it_for_some_seconds_only(
         self, fresh_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

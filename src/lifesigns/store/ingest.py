@@ -18,7 +18,7 @@ from lifesigns.core.presence import SUSPECT, is_progress, merge
 from lifesigns.core.record import unpack_record
 from lifesigns.store import keys
 from lifesigns.store.clock import StoreClock
-from lifesigns.store.commit import NEVER, Commit
+from lifesigns.store.commit import Commit
 from lifesigns.store.entry import (
     NOT_HERE,
     OLDER,
@@ -64,6 +64,7 @@ class Ingest:
         self.doubtful: dict[str, None] = {}  # sessions of which the store may think otherwise
         self.pings = Pings()
         self.beats = 0  # signs of life taken, of every kind
+        self.read_at = 0.0  # all that had come by then was read
 
     def name_node(self, node: str) -> None:
         """Take the two characters with which this hub's sessions begin."""
@@ -131,8 +132,7 @@ class Ingest:
         if not said and ttl_ms is None:
             self._renew_and_tell(lease, now, done)
             return
-        # A stall that is due before these words are stored must not be declared.
-        by_ms = NEVER if lease.stalls_at is None else self._clock.at_ms(lease.stalls_at)
+        stalls_at = lease.stalls_at
         before = lease.words()
         words = merge(before, said)
         progress = is_progress(before, said)
@@ -148,7 +148,9 @@ class Ingest:
             if self.pings.waiting:
                 self.pings.heard(lease.session, now)
             self._write(lease, now, said, done)
-            self.commit.guard(by_ms)
+            if stalls_at is not None and stalls_at >= self.read_at:
+                # It may not have stalled when this came: nobody may say so before this is stored.
+                self.commit.guard(self._clock.at_ms(stalls_at))
             return
         self._renew_and_tell(lease, now, done)
 

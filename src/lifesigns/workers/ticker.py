@@ -81,7 +81,6 @@ class Ticker:
         self._since_ms = 0
         # HTTP beats that are being read: since when, and when they may have come.
         self._arrivals: dict[object, tuple[float, float]] = {}
-        self._read_at = 0.0  # all that had come by then was read
         self._beats: deque[tuple[float, int]] = deque()
         # The earliest end of a lease whose beat is not written, and since when it is that.
         self._floor: tuple[float, float] = NEVER, 0.0
@@ -134,7 +133,7 @@ class Ticker:
         for _ in range(TURNS):
             await asyncio.sleep(0)
         lease_ms = 0 if self._stuck(now) else self._lease_ms
-        watermark_ms, self._read_at = self._watermark_ms(now), now
+        watermark_ms, self._ingest.read_at = self._watermark_ms(now), now
         await self._tick_as(self.node, watermark_ms, lease_ms)
         if self.on_tick is not None:
             self.on_tick()
@@ -162,8 +161,8 @@ class Ticker:
         """An HTTP beat begins to come in: nothing that ends after it came may be swept."""
         now = self._now()
         # If the loop stood still it may have lain there since it was last known that none did.
-        late = now - self._read_at > 2 * self._tick_s
-        self._arrivals[token] = now, self._read_at if late else now
+        late = now - self._ingest.read_at > 2 * self._tick_s
+        self._arrivals[token] = now, self._ingest.read_at if late else now
 
     def arrived(self, token: object) -> None:
         """It is with the ingest now, or was refused."""
