@@ -60,14 +60,14 @@ class Delegation:
     async def pick(
         self, project: str, wanted: Filter, n: int, asker: str | None = None
     ) -> list[Presence]:
-        """Name agents that could be claimed now, as they are now."""
+        """Name agents that could be claimed, as they are now, the best of them first."""
         agents = await (await self._market(project)).pick(wanted, n, asker)
         picked: list[Presence] = []
         while agents and len(picked) < n:
             drawn, agents = agents[: n - len(picked)], agents[n - len(picked) :]
             now = await asyncio.gather(*[self._vault.read(project, agent) for agent in drawn])
             picked += [each for each in now if each and candidate_of(each) and wanted.matches(each)]
-        return picked
+        return sorted(picked, key=lambda each: (len(each.claims), each.idle_since_ms))
 
     async def keep(self, project: str, won: Won, tell: Tell) -> None:
         """Follow how a claim stands."""
@@ -155,6 +155,7 @@ class Delegation:
 
     def _tidy(self, project: str) -> None:
         market = self._markets[project]
+        market.tidy()
         if market.idle:
             del self._markets[project]
             market.close()

@@ -115,6 +115,13 @@ class Market:
         """How many wait for an agent."""
         return sum(len(pool.line) + pool.trying for pool in self._pools.values())
 
+    def tidy(self) -> None:
+        """Drop what nobody has asked for in a while."""
+        old = self._loop.time() - WARM_S
+        for key, pool in list(self._pools.items()):
+            if not pool.line and not pool.trying and pool.used < old:
+                del self._pools[key]
+
     def close(self) -> None:
         """Follow the project no more."""
         self._scene.forsake(self)
