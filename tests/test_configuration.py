@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lifesigns.cli.main import EXIT_CODES
-from lifesigns.config import NOT_ABOVE, ClientConfig, Config
+from lifesigns.config import NOT_ABOVE, ClientConfig, Config, SpeakerConfig
 from lifesigns.setting import Setting, settings
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
@@ -41,14 +41,14 @@ def region(of: type) -> re.Pattern[str]:
     return re.compile(rf"(<!-- {of.__name__} -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
-@pytest.mark.parametrize("of", [Config, ClientConfig])
+@pytest.mark.parametrize("of", [Config, ClientConfig, SpeakerConfig])
 def test_page_has_every_setting_as_its_field_has_it(of: type) -> None:
     found = region(of).search(PAGE.read_text("utf-8"))
     assert found is not None
     assert found[2] == render(of), f"write it anew: PYTHONPATH=src python {__file__}"
 
 
-@pytest.mark.parametrize("of", [Config, ClientConfig])
+@pytest.mark.parametrize("of", [Config, ClientConfig, SpeakerConfig])
 def test_every_setting_says_why_in_one_line(of: type) -> None:
     for each in settings(of):
         assert 20 <= len(each.doc) <= 100, each.name
@@ -83,7 +83,7 @@ def test_page_has_the_exit_codes_that_the_command_prints() -> None:
 
 def write() -> None:
     page = PAGE.read_text("utf-8")
-    for of in (Config, ClientConfig):
+    for of in (Config, ClientConfig, SpeakerConfig):
         head, table, tail = region(of).split(page)[1:4]
         page = page.replace(head + table + tail, head + render(of) + tail)
     PAGE.write_text(page, "utf-8")

@@ -15,8 +15,10 @@ from typing import Self
 
 from lifesigns.core.errors import BadValue
 from lifesigns.kind import (
+    AGENT,
     HOST,
     HUB_URL,
+    INSTANCE,
     ORIGINS,
     STORE,
     choice,
@@ -232,8 +234,22 @@ class Config:
             return False
 
 
+class Given:
+    """Settings of which none depends on another."""
+
+    __slots__ = ()
+
+    @classmethod
+    def load(
+        cls, flags: Mapping[str, str | None], environ: Mapping[str, str] | None = None
+    ) -> Self:
+        """Read the settings; BadValue names the first that cannot be understood."""
+        values = given(cls, flags, os.environ if environ is None else environ)
+        return cls(**values)
+
+
 @dataclass(frozen=True, slots=True)
-class ClientConfig:
+class ClientConfig(Given):
     """What a client command has to know."""
 
     url: str = setting(
@@ -243,13 +259,17 @@ class ClientConfig:
         None, secret(1, 4096), "the key to show: none is needed where auth is off", secret=True
     )
 
-    @classmethod
-    def load(
-        cls, flags: Mapping[str, str | None], environ: Mapping[str, str] | None = None
-    ) -> Self:
-        """Read the settings; BadValue names the first that cannot be understood."""
-        values = given(cls, flags, os.environ if environ is None else environ)
-        return cls(**values)  # type: ignore[arg-type]
+
+@dataclass(frozen=True, slots=True)
+class SpeakerConfig(Given):
+    """For whom a command speaks that tells of an agent."""
+
+    agent: str | None = setting(
+        None, AGENT, "for whom to speak: none, so that nobody is taken for somebody else"
+    )
+    instance: str | None = setting(
+        None, INSTANCE, "which of its running copies: none is the only one, as the hub finds it"
+    )
 
 
 def wants_no_colours(environ: Mapping[str, str] | None = None) -> bool:
@@ -260,4 +280,5 @@ def wants_no_colours(environ: Mapping[str, str] | None = None) -> bool:
 
 def misspelt(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """List the variables that look like settings and are none."""
-    return strangers(os.environ if environ is None else environ, Config, ClientConfig)
+    environ = os.environ if environ is None else environ
+    return strangers(environ, Config, ClientConfig, SpeakerConfig)

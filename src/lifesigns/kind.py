@@ -110,3 +110,6 @@ ORIGINS = many(
     "origins as https://dashboard.example, parted by commas",
 )
 HUB_URL = matching(rf"https?://{NAME}(/[^\s?#]*)?", "http://host:port or https://host:port")
+# The hub judges the rest: it alone knows which names are reserved.
+AGENT = matching(r"[A-Za-z0-9._:@~-]{1,128}", "an agent's id", optional=True)
+INSTANCE = matching(r"[^\x00-\x1f\x7f-\x9f]{1,128}", "1 to 128 characters", optional=True)

@@ -5,12 +5,16 @@ For commands that ask once and end; it blocks. Needs the standard library only.
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
+from lifesigns.cli.flag import flags_of
+from lifesigns.config import ClientConfig
+from lifesigns.core.access import check_project
 from lifesigns.core.errors import LifesignsError, Unauthorized, Unavailable
 
 TIMEOUT_S = 15.0
@@ -44,6 +48,15 @@ class Api:
         if project is not None:
             self._headers["X-Lifesigns-Project"] = project
         self._timeout_s = timeout_s
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Self:
+        """Ask the hub that a command was told of."""
+        config = ClientConfig.load(flags_of(args, ClientConfig))
+        project = getattr(args, "project", None)
+        if project is not None:
+            check_project(project, "project")
+        return cls(config.url, config.key, project=project)
 
     def call(
         self, method: str, path: str, body: Mapping[str, object] | None = None

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from lifesigns.cli.api import Api
-from lifesigns.cli.flag import add_flags, flags_of
+from lifesigns.cli.flag import add_flags
 from lifesigns.cli.terminal import printable, table
 from lifesigns.config import ClientConfig
-from lifesigns.core.access import SCOPES, check_project
+from lifesigns.core.access import SCOPES
 from lifesigns.core.errors import BadValue
 from lifesigns.core.instant import from_text, to_text
 
@@ -68,7 +68,7 @@ def create(args: argparse.Namespace) -> int:
         "key": None if args.take_over is None else _token(args.take_over),
     }
     given = {name: value for name, value in wanted.items() if value is not None}
-    made = _api(args).call("POST", "/v1/keys", given)
+    made = Api.of(args).call("POST", "/v1/keys", given)
     if args.json:
         print(json.dumps(made))
         return 0
@@ -80,7 +80,7 @@ def create(args: argparse.Namespace) -> int:
 
 
 def show(args: argparse.Namespace) -> int:
-    answer = _api(args).call("GET", "/v1/keys")
+    answer = Api.of(args).call("GET", "/v1/keys")
     if args.json:
         print(json.dumps(answer))
     else:
@@ -89,7 +89,7 @@ def show(args: argparse.Namespace) -> int:
 
 
 def revoke(args: argparse.Namespace) -> int:
-    answer = _api(args).call("DELETE", "/v1/keys/" + quote(args.id, safe=""))
+    answer = Api.of(args).call("DELETE", "/v1/keys/" + quote(args.id, safe=""))
     print(json.dumps(answer) if args.json else f"{printable(args.id)} is revoked")
     return 0
 
@@ -113,9 +113,3 @@ def _token(path: str) -> str:
         why = getattr(error, "strerror", None) or "not UTF-8 text"
         raise BadValue(f"--take-over is {json.dumps(path)}: it cannot be read: {why}") from None
     return text.rstrip("\r\n")
-
-
-def _api(args: argparse.Namespace) -> Api:
-    config = ClientConfig.load(flags_of(args, ClientConfig))
-    project = None if args.project is None else check_project(args.project, "project")
-    return Api(config.url, config.key, project=project)

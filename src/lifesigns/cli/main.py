@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from lifesigns import __version__
-from lifesigns.cli import doctor, keys, serve, watch, worker
+from lifesigns.cli import beat, check, doctor, drain, keys, serve, stats, watch, who, worker
 from lifesigns.cli.terminal import printable
 from lifesigns.core.errors import BadRequest, BadValue, LifesignsError
 
-COMMANDS = (serve, watch, keys, doctor, worker)
+COMMANDS = (serve, beat, who, check, watch, stats, drain, keys, doctor, worker)
 EXIT_CODES = """\
 exit codes:
   0    it is done, or all is well

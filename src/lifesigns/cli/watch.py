@@ -16,6 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from lifesigns import __version__
 from lifesigns.cli.api import ASK_FOR_KEY, Stranger
+from lifesigns.cli.filter import add_filter, filter_of
 from lifesigns.cli.flag import add_flags, flags_of
 from lifesigns.cli.terminal import printable
 from lifesigns.config import ClientConfig
@@ -23,7 +24,6 @@ from lifesigns.core.backoff import delay_s
 from lifesigns.core.caller import reconnects
 from lifesigns.core.codec import JSON
 from lifesigns.core.errors import LifesignsError, RateLimited, Unauthorized, Unavailable
-from lifesigns.core.presence import STATES
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction as SubParsers
@@ -43,10 +43,7 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "watch", help="show changes as they come", description="Follow the agents of the hub."
     )
-    parser.add_argument("ids", nargs="*", metavar="ID", help="only these; ID* is a prefix")
-    parser.add_argument("--state", action="append", choices=STATES, help="only in this state")
-    parser.add_argument("--capability", action="append", help="only with this capability")
-    parser.add_argument("--group", action="append", help="only of this group")
+    add_filter(parser)
     parser.add_argument("--json", action="store_true", help="print the changes as JSON lines")
     add_flags(parser, ClientConfig)
     parser.set_defaults(run=run)
@@ -54,14 +51,7 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     config = ClientConfig.load(flags_of(args, ClientConfig))
-    parts = {
-        "ids": args.ids,
-        "state": args.state,
-        "capability": args.capability,
-        "group": args.group,
-    }
-    wanted = {name: value for name, value in parts.items() if value}
-    for change in follow(config.url, config.key, wanted):
+    for change in follow(config.url, config.key, filter_of(args)):
         print(json.dumps(change) if args.json else describe(change), flush=True)
     return 0
 
