@@ -23,7 +23,7 @@ from lifesigns.store.registry import Registry
 from lifesigns.workers import sweeper as sweeper_module
 from lifesigns.workers.sweeper import Sweeper
 from tests.chronicle import chronicle, kinds
-from tests.patience import until
+from tests.patience import SOON_S, until
 from tests.server import Server
 from tests.station import Elsewhere, Session, Station, station, together
 from tests.store.peer import Valve
@@ -243,6 +243,14 @@ class TestAway:
                     await until_told(here, "silent", "offline")
             assert await kinds(here.link, "living") == ["online"]
             assert await kinds(here.link, "silent") == ["online", "offline"]
+
+    async def test_a_hub_that_begins_looks_at_once(
+        self, fresh_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A store that was killed within half a second of the first look was not held."""
+        monkeypatch.setattr(sweeper_module, "LOOK_S", 2 * SOON_S)
+        async with station(fresh_url) as here, here.working():
+            await until_looked(here)
 
     async def test_a_sweep_that_itself_stood_still_ends_nothing_by_what_it_knew_before(
         self, fresh_url: str

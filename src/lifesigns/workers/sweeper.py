@@ -43,6 +43,8 @@ class Sweeper:
         self._history_len = history_len
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
+        # A store that is lost before it was ever looked at would not be known to have been away.
+        self._wake.set()
         self._due_ms = NEVER  # the next thing to do, as far as this hub knows
         self._gap_ms = 0  # when the service was last seen to be back
         self.swept = 0  # leases that this hub ended
