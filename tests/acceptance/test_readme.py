@@ -192,7 +192,7 @@ def test_every_file_that_is_named_is_there(page: Path) -> None:
 
 def _modules(page: Path) -> list[str]:
     """Find modules that are named from the package on, as in the page on architecture."""
-    rooms = "core|store|hub|web|workers|cli"
+    rooms = "core|store|hub|web|workers|cli|client"
     return re.findall(rf"`((?:{rooms})/[\w./]+\.(?:py|lua))`", page.read_text())
 
 

@@ -106,22 +106,27 @@ async def test_a_claim_renews_itself_and_is_lost_when_it_cannot(fresh_url: str) 
 
 
 async def test_a_claim_goes_along_to_another_hub(fresh_url: str) -> None:
-    async with running_hub(fresh_url) as two, living(two, "worker") as worker:
+    """Both its sides lose their hub, and neither is told what it knows."""
+    told: list[dict[str, Any]] = []
+    async with running_hub(fresh_url) as two:
         async with running_hub(fresh_url) as one:
-            planner = Agent("planner", [one.url, two.url], one.key)
+            urls = [one.url, two.url]
+            planner = Agent("planner", urls, one.key)
+            worker = Agent("worker", urls, one.key, on_assigned=told.append)
             await planner.__aenter__()
+            await worker.__aenter__()
             claim = planner.hub.claim("worker", ttl=30)
             peer = await claim
             first = peer.expires_at
-        await until(planner.connected.is_set)
-        await until(lambda: peer.expires_at > first)
-        await until(lambda: not peer.doubtful)
+        await until(lambda: planner.connected and worker.connected)
+        await until(lambda: peer.expires_at > first and not peer.doubtful)
         assert not peer.lost
         with pytest.raises(Busy):
             await planner.hub.claim("worker")
-        assert worker.welcome
+        assert [each["claim"] for each in told] == [peer.claim]
         await claim.release()
         await planner.leave()
+        await worker.leave()
 
 
 async def test_who_waits_no_more_holds_nothing(hub: RunningHub) -> None:

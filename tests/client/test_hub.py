@@ -73,3 +73,16 @@ async def test_a_question_waits_for_a_hub_but_not_for_ever(fresh_url: str) -> No
         question = asyncio.create_task(patient.who())
         async with running_hub(fresh_url, port=port, auth=False):
             assert await question == []
+
+
+@pytest.mark.parametrize("thread", [False, True])
+async def test_who_has_left_says_and_asks_nothing_more(hub: RunningHub, thread: bool) -> None:
+    me = Agent("a1", hub.url, hub.key, thread=thread)
+    assert not await me.update(status="busy"), "nobody has seen it"
+    async with me:
+        assert (await me.hub.check("a1"))["a1"]["status"] == "busy"
+    assert not await me.update(task="dig")
+    for ask in (me.hub.who, me.hub.claim, me.__aenter__):
+        with pytest.raises(Unavailable):
+            await ask()
+    await me.leave()

@@ -125,7 +125,12 @@ class Agent:
         It is told as soon as there is a hub; until then the latest value of each field counts.
         Waits for nothing, or up to ``wait`` seconds; answers whether everybody can see it by then.
         """
-        return await self._line.runtime.run(self._say(said, wait))
+        if self._line.stopped:
+            return False
+        if not self._line.started:
+            self._portrait.say(said, time.monotonic())
+            return False
+        return await self._line.run(self._say(said, wait))
 
     async def _say(self, said: Said, wait_s: float) -> bool:
         number = self._line.connection.update(said)

@@ -45,6 +45,8 @@ class Flag:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until it is set, or for so many seconds; answer whether it is."""
+        if not self._thread.running:
+            return self.is_set()  # nobody is there to alter it
         return self.is_set() or self._thread.call(_within(self._signal, timeout))
 
 
@@ -85,8 +87,9 @@ class Hub:
 
     def close(self) -> None:
         """Ask nothing more."""
-        self._call(self._hub.close())
-        self._thread.stop()
+        if self._thread.running:
+            self._thread.call(self._hub.close())
+            self._thread.stop()
 
     def check(
         self,
@@ -203,7 +206,7 @@ class Agent:
 
     def update(self, *, wait: float = 0, **said: Unpack[agent.Said]) -> bool:
         """Say something of the agent; ``wait`` is how long until everybody has to see it."""
-        return self._thread.call(self._agent.update(wait=wait, **said))
+        return self._thread.running and self._thread.call(self._agent.update(wait=wait, **said))
 
 
 class Claim:

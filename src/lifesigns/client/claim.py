@@ -28,7 +28,7 @@ class Claim:
     async def __aenter__(self) -> Peer:
         await self._line.start()
         work = self._line.claims.claim(self._patience_s, self._ttl_s, self._fields)
-        self._peer = await self._line.runtime.run(work)
+        self._peer = await self._line.run(work)
         return self._peer
 
     async def __aexit__(self, *_: object) -> None:
@@ -40,5 +40,5 @@ class Claim:
     async def release(self) -> None:
         """Let go, if it was held."""
         peer, self._peer = self._peer, None
-        if peer is not None:
-            await self._line.runtime.run(self._line.claims.release(peer))
+        if peer is not None and not self._line.stopped:
+            await self._line.run(self._line.claims.release(peer))

@@ -33,7 +33,10 @@ STEADY_S = 5.0  # a connection that lasted so long was a good one
 BYE_S = 2.0  # for the hub to store a bye: it says so by closing
 SOONEST_S = 0.02  # between two looks at the clock, whatever is due
 LARGEST_FRAME = 1_048_576  # the hub's are half of it
-BROKEN, NO_CODE, NORMAL = 1006, 1005, 1000
+BROKEN, NO_CODE = 1006, 1005
+
+Frames = list[Mapping[str, Any]]
+Unread = Callable[[Frames], None]
 
 
 class Listener(Protocol):
@@ -62,8 +65,13 @@ class Asked:
     __slots__ = ("answer", "frames")
 
     def __init__(self) -> None:
-        self.answer: asyncio.Future[list[Mapping[str, Any]]] = asyncio.Future()
-        self.frames: list[Mapping[str, Any]] = []
+        self.answer: asyncio.Future[Frames] = asyncio.Future()
+        self.frames: Frames = []
+
+    @property
+    def answered(self) -> bool:
+        answer = self.answer
+        return answer.done() and not answer.cancelled() and answer.exception() is None
 
     def take(self, received: Received) -> None:
         if self.answer.done():
@@ -154,17 +162,22 @@ class Connection:
             self._confirmations.remove(entry)
         return entry[1].done()
 
-    async def ask(self, type_: str, patience_s: float, **fields: Any) -> list[Mapping[str, Any]]:
-        """Ask the hub something, on as many connections as it takes; answer the frames."""
+    async def ask(
+        self, type_: str, patience_s: float, *, unread: Unread | None = None, **fields: Any
+    ) -> Frames:
+        """Ask the hub something, on as many connections as it takes; answer the frames.
+
+        An answer that came while the asker was told to stop goes to ``unread``.
+        """
         try:
             async with asyncio.timeout(patience_s):
                 while True:
                     with suppress(Broken):
-                        return await self._ask(type_, fields)
+                        return await self._ask(type_, fields, unread)
         except TimeoutError:
             raise Unavailable("No hub has answered in time.") from None
 
-    async def _ask(self, type_: str, fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    async def _ask(self, type_: str, fields: Mapping[str, Any], unread: Unread | None) -> Frames:
         await self._open.wait()
         if self._error is not None:
             raise self._error
@@ -172,6 +185,10 @@ class Connection:
         asked = self._asked[ref] = Asked()
         try:
             return await asked.answer
+        except asyncio.CancelledError:
+            if unread is not None and asked.answered:
+                unread(asked.frames)
+            raise
         finally:
             self._asked.pop(ref, None)
 

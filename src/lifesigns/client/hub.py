@@ -117,7 +117,7 @@ class Hub:
             wanted["alive"] = True
         await self._line.start()
         question = Question(_plain(wanted), detail, present=False)
-        return await self._line.runtime.run(_look(self._line.watches, question, self._timeout_s))
+        return await self._line.run(_look(self._line.watches, question, self._timeout_s))
 
     async def pick(
         self, *, n: int = 1, detail: str | None = None, **wanted: Unpack[Filter]
@@ -162,7 +162,7 @@ class Hub:
     async def _ask(self, type_: str, more_s: float, **fields: Any) -> list[Mapping[str, Any]]:
         await self._line.start()
         patience_s = self._timeout_s + more_s
-        return await self._line.runtime.run(self._line.connection.ask(type_, patience_s, **fields))
+        return await self._line.run(self._line.connection.ask(type_, patience_s, **fields))
 
 
 async def _look(watches: Watches, question: Question, patience_s: float) -> list[Presence]:

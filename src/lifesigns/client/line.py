@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 from lifesigns.client.connection import Connection
 from lifesigns.client.peer import Claims
@@ -10,7 +11,10 @@ from lifesigns.client.question import Watches
 from lifesigns.client.runtime import Here, Runtime, Thread
 from lifesigns.client.signal import Closed, Signal
 from lifesigns.client.target import Target
+from lifesigns.core.errors import Unavailable
 from lifesigns.core.portrait import Portrait
+
+T = TypeVar("T")
 
 FIRST_S = 5.0  # a program does not wait longer for its first connection
 
@@ -37,6 +41,7 @@ class Line:
         self.watches = Watches(self.connection)
         self.connection.listeners += [self.claims, self.watches]
         self.started = False
+        self.stopped = False
 
     async def start(self) -> None:
         """Go on the line; return when a hub has answered or none is there, but not later."""
@@ -44,10 +49,20 @@ class Line:
             self.started = True
             self.runtime.start()
             await self.runtime.run(self.connection.start(FIRST_S))
+        if self.stopped:
+            raise Unavailable("This client has left.")
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something where the connection is; it must have been started."""
+        if self.stopped:
+            work.close()
+            raise Unavailable("This client has left.")
+        return await self.runtime.run(work)
 
     async def stop(self, reason: str | None = None) -> None:
         """Leave, once for all."""
-        if self.started:
+        if self.started and not self.stopped:
+            self.stopped = True
             try:
                 await self.runtime.run(self.connection.stop(reason))
             finally:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from lifesigns.client.connection import Connection
+from lifesigns.client.connection import Connection, Frames
 from lifesigns.client.signal import Signal
 from lifesigns.core.caller import Received
 from lifesigns.core.claim import HELD_MS
@@ -41,6 +41,7 @@ class Claims:
 
     def __init__(self) -> None:
         self._held: dict[str, Peer] = {}
+        self._new: dict[str, Peer] = {}  # whose asker has not had its turn yet
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._connection: Connection | None = None
 
@@ -57,12 +58,20 @@ class Claims:
         return self._connection
 
     async def claim(self, patience_s: float, ttl_s: float, fields: Mapping[str, Any]) -> Peer:
-        frames = await self.connection.ask("claim", patience_s, ttl=ttl_s, **fields)
-        peer = self._held[frames[0]["claim"]]
+        frames = await self.connection.ask(
+            "claim", patience_s, unread=self._give_back, ttl=ttl_s, **fields
+        )
+        peer = self._new.pop(frames[0]["claim"])
         peer.ttl_s = ttl_s
         peer.until = _now() + ttl_s
         peer.due.set()
         return peer
+
+    def _give_back(self, frames: Frames) -> None:
+        """Whoever claimed a peer was told to stop before it had it."""
+        peer = self._new.pop(frames[0]["claim"])
+        self._forget(peer)
+        self.connection.say("release", claim=peer.claim)
 
     async def release(self, peer: Peer) -> None:
         """Hold it no more."""
@@ -110,7 +119,7 @@ class Claims:
     def _hold(self, claimed: Mapping[str, Any]) -> None:
         # At once, not when the asker's turn has come: the next frame may say that it is lost.
         peer = Peer(claimed, ttl_s=1.0, until=_now() + 1.0)
-        self._held[peer.claim] = peer
+        self._held[peer.claim] = self._new[peer.claim] = peer
         self._keepers[peer.claim] = asyncio.create_task(self._keep(peer), name="lifesigns claim")
 
     async def _keep(self, peer: Peer) -> None:

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
+from lifesigns.core.errors import Unavailable
+
 T = TypeVar("T")
 
 
@@ -69,9 +71,15 @@ class Thread:
         assert self._loop is not None, "it was started"
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
+    @property
+    def running(self) -> bool:
+        return self._thread is not None
+
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something there, and block until it is done."""
-        assert self._loop is not None, "it was started"
+        if self._thread is None or self._loop is None:
+            work.close()
+            raise Unavailable("This client has left.")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from lifesigns.config import ClientConfig
 from lifesigns.core.errors import BadValue
 
 LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
@@ -27,9 +26,15 @@ class Target:
     @classmethod
     def of(cls, url: str | Sequence[str] | None, key: str | None) -> Target:
         """Take what a program gives, and look in the environment for the rest."""
-        config = ClientConfig() if url is not None and key is not None else ClientConfig.load({})
-        urls = [url] if isinstance(url, str) else list(url or [config.url])
-        return cls(tuple(_socket_url(each) for each in urls), config.key if key is None else key)
+        if url is None or key is None:
+            # Loaded only here: a program that gives both need not wait for it.
+            from lifesigns.config import ClientConfig
+
+            config = ClientConfig.load({})
+            url = config.url if url is None else url
+            key = config.key if key is None else key
+        urls = [url] if isinstance(url, str) else url
+        return cls(tuple(_socket_url(each) for each in urls), key)
 
     @property
     def headers(self) -> dict[str, str]:
