@@ -25,6 +25,11 @@ from dataclasses import dataclass
 READ_BYTES = 65_536
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Change = Callable[[bytes], bytes]  # of what is carried
+
+
+def same(data: bytes) -> bytes:
+    return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +49,16 @@ class Pipe:
     """One way of one connection."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Callable[[], Fault]
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        fault: Callable[[], Fault],
+        change: Change,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._fault = fault
+        self._change = change
         self._moved = asyncio.Event()  # the fault is another one
         self._line: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(maxsize=1_000)
         self.spoilt = False  # bytes are missing in its midst
@@ -83,7 +93,7 @@ class Pipe:
                 continue
             if not data:
                 raise ConnectionResetError
-            await self._write(data)
+            await self._write(self._change(data))
 
     async def _passes(self) -> bool:
         """Wait while bytes are held; answer whether they are not lost."""
@@ -102,10 +112,18 @@ class Pipe:
 
 
 class Proxy:
-    """Stands between whoever connects to ``port`` and the server that ``target`` connects to."""
+    """Stands between whoever connects to ``port`` and the server that ``target`` connects to.
 
-    def __init__(self, target: Callable[[], Awaitable[Streams]]) -> None:
+    ``changing`` makes for each connection what changes its questions on their way.
+    """
+
+    def __init__(
+        self,
+        target: Callable[[], Awaitable[Streams]],
+        changing: Callable[[], Change] = lambda: same,
+    ) -> None:
         self._target = target
+        self._changing = changing
         self._up = self._down = SOUND
         self._refuses = False
         self._pipes: dict[asyncio.Task[None], Pipe] = {}
@@ -170,8 +188,8 @@ class Proxy:
                 inner_reader, inner_writer = await self._target()
                 self._open.add(inner_writer)
                 await self._join(
-                    Pipe(reader, inner_writer, lambda: self._up),
-                    Pipe(inner_reader, writer, lambda: self._down),
+                    Pipe(reader, inner_writer, lambda: self._up, self._changing()),
+                    Pipe(inner_reader, writer, lambda: self._down, same),
                 )
         except OSError:
             pass  # nobody listens behind it: whoever came is reset, as if it stood there itself

@@ -10,7 +10,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from tests.chaos.stage import Post, Stage
+from tests.chaos.truth import now_ms
+from tests.watcher import mirrored, watching
 
+HOUR_MS = 3_600_000
+HANG_S = 6.0  # the service counts as away after 5
 BACK_S = 10.0  # agents of a hub that was killed are at another one within
 
 Scene = Callable[[Stage], Awaitable[None]]
@@ -157,12 +161,34 @@ async def the_store_loses_its_last_second(stage: Stage) -> None:
 
 
 async def the_store_hangs(stage: Stage) -> None:
+    """It stops for longer than the service may be silent, and goes on."""
     with stage.truth.outage("the store hangs"):
         stage.server.pause()
         try:
-            await asyncio.sleep(stage.scale.outage_s)
+            await asyncio.sleep(max(stage.scale.outage_s, HANG_S))
         finally:
             stage.server.resume()
+
+
+async def the_clock_of_the_store_jumps(stage: Stage) -> None:
+    """An hour forth, an hour back: nobody dies of it, and whoever dies then is not immortal.
+
+    In the end the store is emptied: its log never goes back, and is an hour ahead of the truth.
+    """
+    stage.chat(True)
+    for ahead_ms in (HOUR_MS, 0):
+        stage.clock.ahead_ms = ahead_ms
+        await asyncio.sleep(1.5 * stage.scale.ttl_s)
+        for witness in stage.witnesses:
+            assert "offline" not in witness.kinds(), f"{witness.name}: {witness.kinds()}"
+    gone = stage.some(0.1)
+    for member in gone:
+        member.leave("hush")
+    await stage.all_are_dead({member.life.agent for member in gone})
+    stage.forget(now_ms())
+    for member in gone:
+        member.come_back()
+    await the_store_comes_back_empty(stage)
 
 
 async def the_store_is_full(stage: Stage) -> None:
@@ -203,6 +229,20 @@ async def _alone(stage: Stage, fault: Callable[[Post], None]) -> None:
         victim.back.resume()
 
 
+async def a_watcher_does_not_read(stage: Stage) -> None:
+    """It is told less meanwhile, and knows all in the end."""
+    hub = stage.dice.choice(stage.posts).hub
+    assert hub is not None
+    async with watching(hub, narrow=True) as slow:
+        slow.pause()
+        stage.chat(True)
+        await asyncio.sleep(stage.scale.ttl_s)
+        stage.chat(False)
+        slow.resume()
+        witness = stage.witnesses[0]
+        await slow.sees(lambda: mirrored(slow) == mirrored(witness))
+
+
 async def the_feed_is_cut(stage: Stage) -> None:
     """Again and again, while there is much to tell."""
     stage.chat(True)
@@ -234,10 +274,12 @@ SCENES: tuple[Scene, ...] = (
     the_store_comes_back_empty,
     the_store_loses_its_last_second,
     the_store_hangs,
+    the_clock_of_the_store_jumps,
     the_store_is_full,
     the_store_is_slow,
     one_hub_hears_no_answer,
     one_hub_is_cut_off_from_the_store,
+    a_watcher_does_not_read,
     the_feed_is_cut,
     all_ways_to_the_store_are_reset,
 )

@@ -26,6 +26,7 @@ from lifesigns.core.change import head_of, rank_of
 from lifesigns.core.presence import KIND_NAMES, NONE, STATES
 from lifesigns.store import keys
 from lifesigns.store.link import Link
+from tests.chaos.clock import Clock, Setting
 from tests.chaos.invariant import Account, Evidence, judge
 from tests.chaos.member import Door, Member, Posters
 from tests.chaos.proxy import Proxy, Streams
@@ -59,11 +60,13 @@ LONG = Scale(members=1_600, posters=400, ttl_s=10.0, outage_s=20.0, pause_s=20.0
 class Post:
     """One hub's place: a door for the agents, a way to the store, and the process in between."""
 
-    def __init__(self, name: str, server: Vault) -> None:
+    def __init__(self, name: str, server: Vault, clock: Clock) -> None:
         self.name = name
         self.hub: HubProcess | None = None
         self.front = Proxy(self._to_hub)
-        self.back = Proxy(lambda: asyncio.open_unix_connection(server.socket_path))
+        self.back = Proxy(
+            lambda: asyncio.open_unix_connection(server.socket_path), lambda: Setting(clock).feed
+        )
         self._stack = AsyncExitStack()
         self._house = AsyncExitStack()
 
@@ -125,8 +128,9 @@ class Stage:
         self.scale = scale
         self.dice = dice
         self.server = server
+        self.clock = Clock()
         self.truth = Truth()
-        self.posts = [Post(name, server) for name in "ab"]
+        self.posts = [Post(name, server, self.clock) for name in "ab"]
         self.members: list[Member] = []
         self.posters: list[Posters] = []
         self.witnesses: list[Witness] = []
@@ -201,10 +205,14 @@ class Stage:
         evidence = await self.evidence()
         found = judge(evidence)
         if not found:
-            self._judged_ms = evidence.until_ms
-            for witness in self.witnesses:
-                witness.forget()
+            self.forget(evidence.until_ms)
         return found
+
+    def forget(self, until_ms: int) -> None:
+        """What was told so far, and what happened until then, counts as judged."""
+        self._judged_ms = until_ms
+        for witness in self.witnesses:
+            witness.forget()
 
     async def all_are_dead(self, agents: Collection[str]) -> None:
         """Wait until every hub says so."""

@@ -23,6 +23,7 @@ ACTS: dict[str, tuple[Scene, ...]] = {
         scene.a_hub_is_cut_off_from_its_agents,
         scene.agents_are_heard_in_tiny_pieces,
         scene.agents_are_far_away,
+        scene.a_watcher_does_not_read,
     ),
     "the store": (
         scene.the_store_is_killed,
@@ -30,6 +31,7 @@ ACTS: dict[str, tuple[Scene, ...]] = {
         scene.the_store_comes_back_empty,
         scene.the_store_is_full,
     ),
+    "the clock of the store": (scene.the_clock_of_the_store_jumps,),
     "the way to the store": (
         scene.the_store_is_slow,
         scene.one_hub_hears_no_answer,

@@ -7,6 +7,7 @@ at any other.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +77,10 @@ class Witness(Watcher):
         self.account = [self._fresh()]
         self.changes.clear()
         self.coalesced = 0
+
+    def kinds(self) -> Counter[str]:
+        """Count what it was told, by kind."""
+        return Counter(entry.kind for entry in self.account if isinstance(entry, Told))
 
     async def run(self) -> None:
         while True:
