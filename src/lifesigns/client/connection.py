@@ -19,7 +19,7 @@ from lifesigns.client.target import Target, is_loopback
 from lifesigns.core.backoff import delay_s
 from lifesigns.core.caller import Caller, Received, reconnects
 from lifesigns.core.codec import CODECS, JSON, MSGPACK
-from lifesigns.core.errors import LifesignsError, Unavailable, error_of, error_of_close
+from lifesigns.core.errors import LifesignsError, RateLimited, Unavailable, error_of, error_of_close
 from lifesigns.core.portrait import Portrait
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ OPEN_S = 10.0  # for a connection, its handshake included
 FIRST_AGAIN_S, LONGEST_AGAIN_S = 1.0, 30.0
 STEADY_S = 5.0  # a connection that lasted so long was a good one
 BYE_S = 2.0  # for the hub to store a bye: it says so by closing
+OVER_RATE_S = 0.3  # before asking again what was too much: a hub takes 15 messages meanwhile
 SOONEST_S = 0.02  # between two looks at the clock, whatever is due
 LARGEST_FRAME = 1_048_576  # the hub's are half of it
 BROKEN, NO_CODE = 1006, 1005
@@ -165,15 +166,19 @@ class Connection:
     async def ask(
         self, type_: str, patience_s: float, *, unread: Unread | None = None, **fields: Any
     ) -> Frames:
-        """Ask the hub something, on as many connections as it takes; answer the frames.
+        """Ask the hub something, as often and on as many connections as it takes.
 
         An answer that came while the asker was told to stop goes to ``unread``.
         """
         try:
             async with asyncio.timeout(patience_s):
                 while True:
-                    with suppress(Broken):
+                    try:
                         return await self._ask(type_, fields, unread)
+                    except Broken:
+                        continue
+                    except RateLimited:
+                        await asyncio.sleep(random.uniform(0.5, 1.5) * OVER_RATE_S)
         except TimeoutError:
             raise Unavailable("No hub has answered in time.") from None
 

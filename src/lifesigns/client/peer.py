@@ -13,7 +13,8 @@ from lifesigns.core.caller import Received
 from lifesigns.core.claim import HELD_MS
 from lifesigns.core.errors import Conflict, LifesignsError, NotFound, Unavailable
 
-RELEASE_S = 2.0  # a hub that takes longer lets the claim end by itself
+SOON_RELEASED_S = 2.0  # a program that lets go waits no longer for the hub to know
+RELEASE_S = 10.0
 SHORTEST_PAUSE_S = 0.3
 
 
@@ -42,6 +43,7 @@ class Claims:
     def __init__(self) -> None:
         self._held: dict[str, Peer] = {}
         self._new: dict[str, Peer] = {}  # whose asker has not had its turn yet
+        self._leaving: set[asyncio.Task[None]] = set()
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._connection: Connection | None = None
 
@@ -71,15 +73,24 @@ class Claims:
         """Whoever claimed a peer was told to stop before it had it."""
         peer = self._new.pop(frames[0]["claim"])
         self._forget(peer)
-        self.connection.say("release", claim=peer.claim)
+        self._let_go(peer.claim)
 
     async def release(self, peer: Peer) -> None:
         """Hold it no more."""
         self._forget(peer)
         if not peer.lost and self.connection.is_open:
-            # What is not released in time ends by itself.
-            with suppress(LifesignsError):
-                await self.connection.ask("release", RELEASE_S, claim=peer.claim)
+            await asyncio.wait([self._let_go(peer.claim)], timeout=SOON_RELEASED_S)
+
+    def _let_go(self, claim: str) -> asyncio.Task[None]:
+        """Tell the hub, whether somebody waits for that or not."""
+        task = asyncio.create_task(self._tell_hub(claim), name="lifesigns release")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+        return task
+
+    async def _tell_hub(self, claim: str) -> None:
+        with suppress(LifesignsError):  # then it ends by itself
+            await self.connection.ask("release", RELEASE_S, claim=claim)
 
     # What comes over the connection.
 
@@ -104,7 +115,7 @@ class Claims:
             if self.connection.awaits(received.ref):
                 self._hold(body)
             else:  # whoever asked for it waits no more
-                self.connection.say("release", claim=body["claim"])
+                self._let_go(body["claim"])
             return
         peer = self._held.get(str(body.get("claim")))
         if peer is None:
