@@ -19,7 +19,7 @@ from lifesigns.core.claim import (
     refusal,
     standing,
 )
-from lifesigns.core.model import Instance, Override, Presence, Record, Words
+from lifesigns.core.model import Instance, Override, Presence, Words
 from lifesigns.core.presence import (
     AVAILABLE,
     BUSY,
@@ -29,52 +29,23 @@ from lifesigns.core.presence import (
     STALLED,
     SUSPECT,
     full,
-    present,
 )
+from tests.core.fleet import NOW, STARTED, gone, instance, seen, shown
 
-NOW = 1_774_189_800_000
+STARTED_LATER = STARTED + 1_000
 
 
 def inst(name: str = "i", rank: int = AVAILABLE, **given: Any) -> Instance:
     words = Words(slots=given.pop("slots", 1), state=given.pop("hint", None))
-    fields: dict[str, Any] = {
-        "name": name,
-        "session": "01aaaa",
-        "start_ms": NOW - 60_000,
-        "n": 1,
-        "rev": 0,
-        "ttl_ms": 30_000,
-        "why": "",
-        "pairs": ((0, rank),),
-        "heard_ms": None,
-        "said_ms": NOW - 60_000,
-        "progressed_ms": NOW - 60_000,
-        "worded_ms": NOW - 60_000,
-        "words": words,
-        "lease_ms": NOW + 20_000,
-    }
-    return Instance(**(fields | given))
+    return instance(name, rank, words, **given)
 
 
-def agent(*instances: Instance, rank: int = AVAILABLE, **given: Any) -> Presence:
-    fields: dict[str, Any] = {
-        "seq": 7,
-        "at_ms": NOW,
-        "rank": rank,
-        "since_ms": NOW - 5_000,
-        "up_ms": NOW - 60_000,
-        "down_ms": 0,
-        "why": "",
-        "text": "",
-        "last": None,
-        "instances": instances or (inst(),),
-    }
-    record = Record(**(fields | given))
-    return present("default", "a", record, epoch="e", now_ms=NOW)
+def agent(*instances: Instance, **given: Any) -> Presence:
+    return shown(*(instances or (inst(),)), agent="a", **given)
 
 
-def gone(why: str = "left") -> Presence:
-    return agent(rank=OFFLINE, instances=(), last=inst(lease_ms=None), down_ms=NOW, why=why)
+def gone_away(why: str = "left") -> Presence:
+    return seen(gone(inst(), why=why), "a")
 
 
 CLAIM = Claim("k1@a", "i", "h", "boss", "", 9, 60_000, NOW, NOW + 60_000, True)
@@ -82,7 +53,7 @@ CLAIM = Claim("k1@a", "i", "h", "boss", "", 9, 60_000, NOW, NOW + 60_000, True)
 
 class TestWhoCanBeClaimed:
     def test_who_is_available_and_has_a_slot_free(self) -> None:
-        assert candidate_of(agent()) == Candidate("a", "e", 7, "i")
+        assert candidate_of(agent()) == Candidate("a", "k3f9", 7, "i")
         assert candidate_of(agent(inst(slots=2), claims=(("k", "i"),))) is not None
         assert candidate_of(agent(inst(slots=0))) is None
 
@@ -98,17 +69,17 @@ class TestWhoCanBeClaimed:
         assert candidate_of(full_house) is None
 
     def test_the_best_instance_then_the_freest_then_the_newest(self) -> None:
-        older, newer = inst("older"), inst("newer", start_ms=NOW)
-        assert candidate_of(agent(older, newer)) == Candidate("a", "e", 7, "newer")
+        older, newer = inst("older"), inst("newer", start_ms=STARTED_LATER)
+        assert candidate_of(agent(older, newer)) == Candidate("a", "k3f9", 7, "newer")
         taken = agent(older, newer, claims=(("k", "newer"),))
-        assert candidate_of(taken) == Candidate("a", "e", 7, "older")
+        assert candidate_of(taken) == Candidate("a", "k3f9", 7, "older")
         busy = inst("busy", rank=BUSY, slots=9)
-        assert candidate_of(agent(busy, older)) == Candidate("a", "e", 7, "older")
+        assert candidate_of(agent(busy, older)) == Candidate("a", "k3f9", 7, "older")
 
     def test_a_refusal_tells_the_state(self) -> None:
         for presence, code, state in (
             (None, "not_alive", "offline"),
-            (gone(), "not_alive", "offline"),
+            (gone_away(), "not_alive", "offline"),
             (agent(inst(rank=BUSY), rank=BUSY), "busy", "busy"),
             (agent(inst(slots=0)), "busy", "available"),
         ):
@@ -137,8 +108,8 @@ class TestHowAClaimStands:
 
     def test_it_is_lost_for_good_and_says_why(self) -> None:
         assert self.judged(None) == ("forgotten", True)
-        assert self.judged(gone()) == ("offline", True)
-        assert self.judged(gone("revoked")) == ("revoked", True)
+        assert self.judged(gone_away()) == ("offline", True)
+        assert self.judged(gone_away("revoked")) == ("revoked", True)
         assert self.judged(agent(inst("j"))) == ("offline", True)
         assert self.judged(agent()) == ("released", True)
         over = replace(CLAIM, ends_ms=NOW)
