@@ -1,8 +1,8 @@
 """How long it takes until all know that very many are gone, and whom the store keeps waiting.
 
-    python benchmarks/bench_sweep.py --agents 100000 --hubs 2
+    python benchmarks/bench_sweep.py --agents 100000 --lost 10000 --hubs 2
 
-Two rounds: all leases run out at the same moment, and a hub that has all agents is killed. The
+Two rounds: all leases run out at the same moment; a hub is killed that has very many agents. The
 agents are written straight into the store. Prints for each round how long it took from that moment
 until the last agent was offline, or suspect, and the longest commands of the store; last a line of
 JSON.
@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import msgpack
@@ -27,7 +28,7 @@ from lifesigns.store import keys, script
 from lifesigns.store.ingest import node_name
 from lifesigns.store.lease import Lane
 
-BUDGETS = (("expired_s", 5, "at most"), ("slowest_ms", 20, "at most"), ("suspect_s", 3, "at most"))
+BUDGETS = (("expired_s", 5, "at most"), ("slowest_ms", 20, "at most"))
 PROJECT = "default"
 BATCH = 128
 LONG_MS = 86_400_000
@@ -46,21 +47,29 @@ WORDS = pack_words(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--agents", type=int, default=100_000)
+    parser.add_argument("--lost", type=int, default=10_000, help="agents of the hub that is killed")
     parser.add_argument("--hubs", type=int, default=2)
     args = parser.parse_args()
-    with contextlib.ExitStack() as stack:
-        first = stack.enter_context(hub())
-        for _ in range(args.hubs - 1):
-            stack.enter_context(hub(beside=first))
-        victim = stack.enter_context(hub(beside=first))
-        store = redis.Redis(unix_socket_path=str(first.store_socket), protocol=2)
-        store.config_set("slowlog-log-slower-than", SLOW_US)
-        store.config_set("slowlog-max-len", 10_000)
-        result = {"agents": args.agents, "hubs": args.hubs}
-        result |= lose(store, args.agents, victim, node_name(args.hubs + 1))
+    result = {"agents": args.agents, "lost": args.lost, "hubs": args.hubs}
+    with hubs(args.hubs) as (_, store):
         result |= expire(store, args.agents)
+    with hubs(args.hubs + 1) as (running, store):
+        result |= lose(store, args.lost, running[-1], node_name(args.hubs + 1))
     print(json.dumps(result))
     show_budgets(result, BUDGETS)
+
+
+@contextlib.contextmanager
+def hubs(count: int) -> Iterator[tuple[list[HubProcess], redis.Redis]]:
+    """Run hubs on one store, which notes what takes long."""
+    with contextlib.ExitStack() as stack:
+        running = [stack.enter_context(hub())]
+        for _ in range(count - 1):
+            running.append(stack.enter_context(hub(beside=running[0])))
+        store = redis.Redis(unix_socket_path=str(running[0].store_socket), protocol=2)
+        store.config_set("slowlog-log-slower-than", SLOW_US)
+        store.config_set("slowlog-max-len", 10_000)
+        yield running, store
 
 
 def expire(store: redis.Redis, agents: int) -> dict[str, Any]:
@@ -91,7 +100,7 @@ def lose(store: redis.Redis, agents: int, victim: HubProcess, node: str) -> dict
 
 
 def fill(store: redis.Redis, agents: int, node: str, ttl_ms: int, now_ms: int) -> None:
-    """Write agents whose leases all end at the same moment; those of before are replaced."""
+    """Write agents whose leases all end at the same moment."""
     lanes: dict[int, list[list[Any]]] = {}
     for number in range(agents):
         name, session = f"worker-{number:06}", f"{node or 'zz'}{number:04}"
