@@ -153,14 +153,15 @@ async def test_a_program_that_blocks_holds_a_peer_too(hub: RunningHub) -> None:
         await asyncio.to_thread(work)
 
 
+@pytest.mark.parametrize("thread", [False, True])
 async def test_whoever_is_told_to_stop_leaves_no_claim_behind(
-    hub: RunningHub, http: httpx.AsyncClient
+    hub: RunningHub, http: httpx.AsyncClient, thread: bool
 ) -> None:
     """A release over the rate was refused, and an answer that met a cancelled asker forgotten."""
     names = [f"w{n}" for n in range(8)]
     for name in names:
         assert (await http.put(f"/v1/pulse/{name}", json={"capabilities": ["dig"]})).is_success
-    async with Hub(hub.url, hub.key) as planner:
+    async with Hub(hub.url, hub.key, thread=thread) as planner:
         for step in range(12):
             some = [asyncio.ensure_future(_claimed(planner, capability="dig")) for _ in range(16)]
             await asyncio.sleep(step / 1_000)

@@ -27,9 +27,12 @@ class Claim:
 
     async def __aenter__(self) -> Peer:
         await self._line.start()
-        work = self._line.claims.claim(self._patience_s, self._ttl_s, self._fields)
-        self._peer = await self._line.run(work)
-        return self._peer
+        try:
+            return await self._line.run(self._take())
+        except BaseException:
+            # In a thread it may have been taken just when its program was told to stop.
+            self._line.runtime.tell(self._give_up)
+            raise
 
     async def __aexit__(self, *_: object) -> None:
         await self.release()
@@ -37,8 +40,22 @@ class Claim:
     def __await__(self) -> Generator[Any, None, Peer]:
         return self.__aenter__().__await__()
 
+    async def _take(self) -> Peer:
+        self._peer = await self._line.claims.claim(self._patience_s, self._ttl_s, self._fields)
+        return self._peer
+
+    def _give_up(self) -> None:
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            self._line.claims.drop(peer)
+
     async def release(self) -> None:
         """Let go, if it was held."""
         peer, self._peer = self._peer, None
         if peer is not None and not self._line.stopped:
-            await self._line.run(self._line.claims.release(peer))
+            try:
+                await self._line.run(self._line.claims.release(peer))
+            except BaseException:
+                # Told to stop, perhaps before the thread had begun with it.
+                self._line.runtime.tell(self._line.claims.drop, peer)
+                raise

@@ -71,7 +71,10 @@ class Claims:
 
     def _give_back(self, frames: Frames) -> None:
         """Whoever claimed a peer was told to stop before it had it."""
-        peer = self._new.pop(frames[0]["claim"])
+        self.drop(self._new.pop(frames[0]["claim"]))
+
+    def drop(self, peer: Peer) -> None:
+        """Hold it no more, and do not wait for the hub to know."""
         self._forget(peer)
         self._let_go(peer.claim)
 
