@@ -239,8 +239,11 @@ class TestAway:
             await asyncio.sleep(1.5)
             async with here.working():
                 await until_held(here, "living")
+                await until(lambda: here.hold.until_ms is not None)
                 async with beating([living], 0.2):
                     await until_told(here, "silent", "offline")
+                    await until(lambda: here.hold.until_ms is None)
+                assert here.hold.holds == 1
             assert await kinds(here.link, "living") == ["online"]
             assert await kinds(here.link, "silent") == ["online", "offline"]
 

@@ -1,4 +1,4 @@
-"""Until when no lease is ended, as far as this hub knows, and who is to be told of it.
+"""Until when expiry is held, as far as this hub knows, and who is to be told of it.
 
 A hold opens when the store or the service was away, or when a hub's breaker trips, on this hub or
 on another one. Whoever shows it asks here.
@@ -32,7 +32,7 @@ class Hold:
 
     @property
     def until_ms(self) -> int | None:
-        """Tell until when nothing is ended; None if nothing is held."""
+        """Tell until when leases that ran out may be held; None if none is."""
         return self._until_ms if self._until_ms > self._now_ms() else None
 
     def reach(self, until_ms: int, why: str) -> None:
@@ -41,7 +41,7 @@ class Hold:
             return
         if self.until_ms is None:
             self.holds += 1
-            log.warning("no lease is ended before %s: %s", to_text(until_ms), why)
+            log.warning("expiry is held, until %s at the longest: %s", to_text(until_ms), why)
         self._until_ms = until_ms
         if until_ms >= self._told_ms + STEP_MS:
             self._told_ms = until_ms

@@ -139,7 +139,7 @@ class Gauges(Collector):
             ),
             (
                 "held_seconds",
-                "For how long no lease is ended yet",
+                "For how long expiry is held yet",
                 max(0, (desk.hold.until_ms or now_ms) - now_ms) / 1000,
             ),
             ("nodes", "Hubs that live", sum(node.alive(now_ms) for node in ticker.nodes)),

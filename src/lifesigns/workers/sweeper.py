@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.5
 GAP_MS = 5_000  # a service that was silent for longer could not have heard its agents
 BATCH = 128  # leases that one call ends: it may hold the server for some ms
+FORESEEN_MS = 60_000  # a hold that is longer for some is told when one of their leases runs out
 DUE_PROJECTS = 64  # projects of a partition that one look takes up
 NEVER = float("inf")
 
@@ -88,7 +89,8 @@ class Sweeper:
         """Take when the service was back, and how far the sweep has held leases on since."""
         if gap_ms > self._gap_ms:
             self._gap_ms = gap_ms
-            held_ms = max(held_ms, gap_ms + self._store.longest_ttl_ms())
+            longest_ms = min(self._store.longest_ttl_ms(), FORESEEN_MS)
+            held_ms = max(held_ms, gap_ms + longest_ms)
         self._hold.reach(held_ms, "the store, or all who look after it, were away")
 
     async def _look(self) -> list[Any]:

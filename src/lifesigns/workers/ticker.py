@@ -213,9 +213,13 @@ class Ticker:
             (b"", node, max(0, int(min(watermark_ms, 2**52))), lease_ms, shown),
         )
         now_ms, self.revision = reply[0], int(reply[1])
-        self._hear(now_ms, self._now())
-        if self._listed and int((reply[2] or b"0 0").split(b" ", 2)[1]) <= now_ms:
+        # The answer of the tick that found it over may have been lost.
+        former_ms = min(
+            int((reply[2] or b"0 0").split(b" ", 2)[1]), self._heard[0] + self._lease_ms
+        )
+        if self._listed and former_ms <= now_ms:
             self.lapsed_ms = now_ms
+        self._hear(now_ms, self._now())
         self._listed = lease_ms > 0
         self._read_nodes(now_ms, reply[3:])
 

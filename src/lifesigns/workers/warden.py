@@ -112,7 +112,9 @@ class Warden:
         log.warning("hub %s is lost: its agents are suspect", node.id)
         lanes = await self._lanes()
         marked = await self._mark(node, lanes, turn)
-        if marked is not None:
+        if marked is None:
+            log.info("hub %s is back", node.id)
+        else:
             await self._link.ask_script(script.UNLIST, (keys.NODES,), (node.id, node.lease_ms))
             log.warning("hub %s had %d agents that are suspect now", node.id, marked)
             self.lost += 1
@@ -136,6 +138,8 @@ class Warden:
         pages: deque[tuple[Lane, bytes]] = deque((lane, b"0") for lane in lanes)
         total = 0
         while pages:
+            if node not in self._ticker.lost:
+                return None
             wave = [pages.popleft() for _ in range(min(WAVE, len(pages)))]
             calls = [self._page(node, lane, cursor) for lane, cursor in wave]
             replies = await asyncio.gather(
@@ -153,7 +157,6 @@ class Warden:
                 total += marked
                 self.marked += marked
                 if cursor == b"":
-                    log.info("hub %s is back", node.id)
                     return None
                 if more or cursor != b"0":
                     pages.append((lane, cursor))
