@@ -167,16 +167,18 @@ class Posters:
     """Agents without a socket."""
 
     def __init__(
-        self, truth: Truth, names: Sequence[str], ttl_s: float, doors: Sequence[Door]
+        self,
+        truth: Truth,
+        names: Sequence[str],
+        ttl_s: float,
+        doors: Sequence[Door],
+        dice: random.Random,
     ) -> None:
+        self._dice = dice
         self.lives = [truth.born(name, ttl_s) for name in names]
         self._doors = doors
         self._every_s = ttl_s / BEATS_A_TTL
         self._ttl_s = ttl_s
-
-    @property
-    def here(self) -> bool:
-        return all(life.heard_ms is not None for life in self.lives)
 
     def stop(self) -> None:
         """Post nothing more, all at once."""
@@ -193,12 +195,11 @@ class Posters:
         clients = [door.client(timeout=self._every_s) for door in self._doors]
         at = 0
         try:
+            await asyncio.sleep(self._dice.uniform(0, self._every_s))
             while True:
                 wanted = [life for life in self.lives if life.wanted]
                 if wanted and not await self._post(clients[at], wanted):
                     at = (at + 1) % len(clients)
-                    await asyncio.sleep(COME_BACK_S)
-                    continue
                 await asyncio.sleep(self._every_s)
         finally:
             for client in clients:

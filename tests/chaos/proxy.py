@@ -18,7 +18,6 @@ fault; connections that have lost bytes are cut then, for they would only talk n
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -217,5 +216,4 @@ class Proxy:
             for task in tasks:
                 del self._pipes[task]
                 task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -35,9 +35,11 @@ from tests.chaos.vault import Vault
 from tests.chaos.witness import Told, Witness
 from tests.hub import ROOT_KEY, HubProcess, hub_process
 from tests.keyring import linked
+from tests.patience import SOON_S
 from tests.watcher import Shown, mirrored, truth
 
-POSTERS_A_GROUP = 100
+POSTER_GROUPS = 5  # each posts at its own moments; a post takes a thousand at most
+GLANCE_S = 0.2  # between two looks at everything, which the agents' own loop has to do
 SHORTEST_S = 1.0  # the ttl of every tenth member, whatever the scale
 CALM_S = 30.0  # for everybody to be back, after whatever happened; seconds if nothing is wrong
 
@@ -146,10 +148,10 @@ class Stage:
             ttl_s = SHORTEST_S if i % 10 == 0 else self.scale.ttl_s
             life = self.truth.born(f"member-{i}", ttl_s)
             self.members.append(Member(life, doors, random.Random(self.dice.random())))
-        for start in range(0, self.scale.posters, POSTERS_A_GROUP):
-            count = min(POSTERS_A_GROUP, self.scale.posters - start)
-            names = [f"poster-{start + i}" for i in range(count)]
-            self.posters.append(Posters(self.truth, names, self.scale.ttl_s, doors))
+        for group in range(POSTER_GROUPS):
+            names = [f"poster-{i}" for i in range(group, self.scale.posters, POSTER_GROUPS)]
+            dice = random.Random(self.dice.random())
+            self.posters.append(Posters(self.truth, names, self.scale.ttl_s, doors, dice))
         for door in doors:
             others = [other for other in doors if other is not door]
             self.witnesses.append(Witness(f"the watcher at {door.name}", door, others))
@@ -198,7 +200,7 @@ class Stage:
             found = await self.verdict()
             if not found or time.monotonic() > deadline:
                 return found
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(GLANCE_S)
 
     async def verdict(self) -> str:
         """Hold all that was told since the last acquittal to the truth; answer what is wrong."""
@@ -218,10 +220,10 @@ class Stage:
         """Wait until every hub says so."""
         deadline = time.monotonic() + CALM_S
         while time.monotonic() < deadline:
-            hubs = [await self._shown(post) for post in self.posts]
+            hubs = [await self._shown(post, detail="lite") for post in self.posts]
             if not any(shown[agent]["alive"] for shown in hubs for agent in agents):
                 return
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(GLANCE_S)
         raise AssertionError(f"some live on, long after: {await self.verdict()}")
 
     async def evidence(self) -> Evidence:
@@ -248,9 +250,9 @@ class Stage:
                 assert time.monotonic() < deadline, f"{post.name} is not ready"
                 await asyncio.sleep(0.1)
 
-    async def _shown(self, post: Post) -> Mapping[str, Shown]:
+    async def _shown(self, post: Post, detail: str = "full") -> Mapping[str, Shown]:
         async with post.door.client() as http:
-            return await truth(http)
+            return await truth(http, detail=detail)
 
 
 async def read_log(link: Link) -> dict[int, list[Told]]:
@@ -258,8 +260,8 @@ async def read_log(link: Link) -> dict[int, list[Told]]:
     found = {}
     for number in range(keys.PARTITIONS):
         names = keys.lane(DEFAULT_PROJECT, number)
-        epoch = (await link.ask("HGET", names[0], "epoch") or b"").decode()
-        entries = await link.ask("XRANGE", names[3], "-", "+")
+        epoch = (await link.ask("HGET", names[0], "epoch", timeout_s=SOON_S) or b"").decode()
+        entries = await link.ask("XRANGE", names[3], "-", "+", timeout_s=SOON_S)
         found[number] = [written(epoch, change) for _, (_, change) in entries]
     return found
 

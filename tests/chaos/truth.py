@@ -26,7 +26,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 GRACE_MS = 5_000  # the default of `grace_s`
-LOST_MS = 10_000  # the least that the agents of a lost hub have to come back
+LOST_MS = 10_000  # the least that the agents of a lost hub have to come back; else a ttl, up to
+LOST_AT_MOST_MS = 60_000
 BLUR_MS = 5  # two processes round the same clock
 
 BYE, BROKEN, SILENT = "bye", "broken", "silent"
@@ -52,8 +53,9 @@ class Outage:
 
     def shields_until_ms(self, ttl_ms: int) -> float:
         """Tell until when nobody may be declared dead for it."""
-        lost_ms = self.since_ms + LOST_MS
-        return self.until_ms + ttl_ms if self.hub is None else lost_ms
+        if self.hub is None:
+            return self.until_ms + ttl_ms
+        return self.since_ms + lost_ms(ttl_ms)
 
 
 @dataclass(slots=True)
@@ -118,7 +120,7 @@ class Life:
         """Tell when at last a gap has to be noticed."""
         latest = [max(gap.ends_ms, gap.since_ms + self.ttl_ms)]
         latest += [
-            outage.until_ms + max(self.ttl_ms, LOST_MS)
+            outage.until_ms + max(self.ttl_ms, lost_ms(self.ttl_ms))
             for outage in outages
             if outage.since_ms <= gap.until_ms and outage.until_ms >= gap.since_ms - LOST_MS
         ]
@@ -136,6 +138,11 @@ class Life:
             self.gap.ends_ms = min(self.gap.ends_ms, ends_ms)
             self.gap.how = how if how == BYE else self.gap.how
             self.gap.hubs |= here
+
+
+def lost_ms(ttl_ms: int) -> int:
+    """Tell how long the agents of a lost hub have to come back."""
+    return max(LOST_MS, min(ttl_ms, LOST_AT_MOST_MS))
 
 
 def may_end_ms(gap: Gap, ttl_ms: int, outages: list[Outage]) -> float:
