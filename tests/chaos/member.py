@@ -21,6 +21,7 @@ from tests.hub import Reachable
 
 BEATS_A_TTL = 4
 NEWS_SHARE = 0.3  # of the signs of those who chat
+PATIENCE_S = 1.0  # with a hub, at least: this program may be what is slow
 COME_BACK_S = 0.3  # a first try, at random within it; each further one takes twice as long
 COME_BACK_AT_MOST_S = 2.0
 NO_RETURN = frozenset({4000, 4001, 4003, 4009, 4010})
@@ -45,7 +46,7 @@ class Member:
         self._doors = doors
         self._dice = dice
         self._ttl_s = life.ttl_ms / 1000
-        self._patience_s = max(self._ttl_s / BEATS_A_TTL, 0.5)
+        self._patience_s = max(self._ttl_s / BEATS_A_TTL, PATIENCE_S)
         self._line: Line | None = None
         self._farewell: str | None = None  # how it leaves
         self._wake = asyncio.Event()
