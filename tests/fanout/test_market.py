@@ -10,10 +10,11 @@ import pytest
 
 from lifesigns.core.change import unpack_change
 from lifesigns.core.claim import Candidate, Claim, Order, Tried, Won, claim_id
-from lifesigns.core.errors import ClaimLost, LifesignsError, NoMatch, Unavailable
+from lifesigns.core.errors import ClaimLost, Internal, NoMatch, Unavailable
 from lifesigns.core.filter import Filter
 from lifesigns.core.model import Presence
 from lifesigns.core.presence import AVAILABLE, BUSY, SUSPECT, present
+from lifesigns.hub import market
 from lifesigns.hub.delegation import Delegation
 from lifesigns.hub.market import BEST
 from tests.fanout.border import BEGAN_MS, EPOCH, Lanes
@@ -34,7 +35,7 @@ class Safe:
         self.gate.set()
         self.late: set[str] = set()
         self.feed_is_late = True  # what is claimed is not heard of
-        self.error: LifesignsError | None = None
+        self.fault: Exception | None = None
 
     def lane_of(self, project: str, agent: str) -> int:
         return int(agent > "m")
@@ -56,8 +57,8 @@ class Safe:
     ) -> tuple[Won | None, list[Tried]]:
         self.tried.append([each.agent for each in candidates])
         await self.gate.wait()
-        if self.error is not None:
-            raise self.error
+        if self.fault is not None:
+            raise self.fault
         tried = []
         for agent, _, seq, instance in candidates:
             presence = self.now(agent)
@@ -192,12 +193,30 @@ async def test_a_claim_whose_asker_has_gone_is_let_go(town: Town, named: bool) -
 
 
 async def test_a_store_that_is_away_is_told_to_whoever_asks(town: Town) -> None:
-    town.safe.error = Unavailable("It is away.")
+    town.safe.fault = Unavailable("It is away.")
     for agent in (None, "a"):
         with pytest.raises(Unavailable):
             await town.claiming(agent=agent)
-    town.safe.error = None
+    town.safe.fault = None
     assert (await town.claiming(agent="a"))[0].claim.agent == "a"
+
+
+async def test_a_fault_is_told_and_harms_no_other(town: Town) -> None:
+    town.safe.fault = ValueError("a bug")
+    with pytest.raises(Internal):
+        await town.claiming()
+    town.safe.fault = None
+    assert (await town.claiming())[0].claim.agent in "abcdefgh"
+
+
+async def test_many_filters_at_once_lose_nobody(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(market, "POOLS", 2)
+    names = "abcdefghijkl"
+    tasks = [town.claiming(Filter(ids=(name,)), wait_s=30) for name in names]
+    won = await asyncio.gather(*tasks)
+    assert [each.claim.agent for each, _ in won] == list(names)
 
 
 async def test_a_holder_is_told_of_what_comes_after_its_claim_alone(town: Town) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ from itertools import islice
 from typing import Any, Protocol
 
 from lifesigns.core.claim import Candidate, Claim, Order, Tried, Won, candidate_of, standing
-from lifesigns.core.errors import LifesignsError, NoMatch
+from lifesigns.core.errors import Internal, LifesignsError, NoMatch
 from lifesigns.core.filter import Filter
 from lifesigns.core.model import Presence
 from lifesigns.core.presence import BUSY
 from lifesigns.hub.pool import Pool, Waiter
 from lifesigns.hub.scene import Scene
+
+log = logging.getLogger(__name__)
 
 BEST = 8  # of which one is drawn
 ALONG = 7  # further candidates of the same lane, which cost no further call
@@ -102,8 +105,8 @@ class Market:
     @property
     def idle(self) -> bool:
         """Whether nobody has needed it for a while."""
-        lines = any(pool.line or pool.trying for pool in self._pools.values())
-        return not self._held and not lines and self._loop.time() > self._used + WARM_S
+        needed = any(pool.needed for pool in self._pools.values())
+        return not self._held and not needed and self._loop.time() > self._used + WARM_S
 
     @property
     def held(self) -> list[Claim]:
@@ -119,7 +122,7 @@ class Market:
         """Drop what nobody has asked for in a while."""
         old = self._loop.time() - WARM_S
         for key, pool in list(self._pools.items()):
-            if not pool.line and not pool.trying and pool.used < old:
+            if not pool.needed and pool.used < old:
                 del self._pools[key]
 
     def close(self) -> None:
@@ -133,7 +136,7 @@ class Market:
         pool = await self._pool(wanted)
         now = self._loop.time()
         served: asyncio.Future[tuple[Won, Presence]] = self._loop.create_future()
-        waiter = Waiter(order, now, now + max(wait_s, HASTE_S), wait_s > 0, served)
+        waiter = Waiter(order, now, now + (wait_s or HASTE_S), wait_s > 0, served)
         pool.line.append(waiter)
         timer = self._loop.call_at(waiter.until, self._pump_soon)
         self._pump_soon()
@@ -166,10 +169,12 @@ class Market:
         pool.used = self._used
         if not pool.built.done():
             await asyncio.shield(pool.built)
+            if self._pools.get(key) is not pool:  # another filter took its place at this moment
+                return await self._pool(wanted)
         return pool
 
     def _make_room(self) -> None:
-        spare = [key for key, pool in self._pools.items() if not pool.line and not pool.trying]
+        spare = [key for key, pool in self._pools.items() if not pool.needed]
         if len(self._pools) >= POOLS and spare:
             del self._pools[min(spare, key=lambda key: self._pools[key].used)]
 
@@ -250,8 +255,7 @@ class Market:
         for waiter in list(pool.line):
             if now >= waiter.until or not (waiter.patient or pool.trying):
                 pool.line.remove(waiter)
-                if not waiter.served.done():
-                    waiter.served.set_exception(NoMatch("Nobody who matches takes work now."))
+                waiter.fail(NoMatch("Nobody who matches takes work now."))
 
     def _draw(self, best: Sequence[str]) -> list[Candidate]:
         if not best:
@@ -282,8 +286,10 @@ class Market:
                 assert presence is not None, "who was claimed is there"
                 waiter.served.set_result((won, presence))
         except LifesignsError as error:
-            if not waiter.served.done():
-                waiter.served.set_exception(error)
+            waiter.fail(error)
+        except Exception:
+            log.exception("a claim failed")
+            waiter.fail(Internal())
         finally:
             pool.trying -= 1
             self._tried.discard(candidates[0].agent)

@@ -10,9 +10,10 @@ import asyncio
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Container, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lifesigns.core.claim import Order, Won, candidate_of
+from lifesigns.core.errors import LifesignsError
 from lifesigns.core.filter import Filter
 from lifesigns.core.model import Presence
 
@@ -25,7 +26,12 @@ class Waiter:
     since: float
     until: float  # then it is told that there is nobody
     patient: bool  # it waits though nobody is being tried
-    served: asyncio.Future[tuple[Won, Presence]] = field(repr=False)
+    served: asyncio.Future[tuple[Won, Presence]]
+
+    def fail(self, error: LifesignsError) -> None:
+        """Tell that there is no claim, if anybody waits for that still."""
+        if not self.served.done():
+            self.served.set_exception(error)
 
 
 class Pool:
@@ -42,6 +48,11 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self._order)
+
+    @property
+    def needed(self) -> bool:
+        """Whether anybody waits for it, or in it."""
+        return bool(self.line or self.trying or not self.built.done())
 
     def see(self, agent: str, presence: Presence | None) -> None:
         """Take an agent as it is now; None: it cannot be claimed, whoever asks."""

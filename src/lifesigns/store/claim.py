@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Any
+import logging
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import msgpack
 
@@ -19,14 +20,18 @@ from lifesigns.core.claim import (
     claim_id,
     spell_told,
 )
-from lifesigns.core.errors import ClaimLost
+from lifesigns.core.errors import ClaimLost, Unavailable
 from lifesigns.core.model import Presence
 from lifesigns.core.presence import present
 from lifesigns.core.record import unpack_record
 from lifesigns.store import script
 from lifesigns.store.ingest import Ingest
-from lifesigns.store.link import Link, Script
+from lifesigns.store.link import Link, ReplyError, Script
 from lifesigns.store.store import Store
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 ASSIGNED, UNASSIGNED = "assigned", "unassigned"  # what a hub is told of the agents that it has
 
@@ -117,7 +122,7 @@ class Claims:
             lanes.setdefault(key, []).extend((claim.id, claim.ends_ms))
         calls = [((key,), (b"", HELD_MS, *flat)) for key, flat in lanes.items()]
         if calls:
-            await self._link.ask_scripts(script.CLAIM_HOLD, calls)
+            await _translated(self._link.ask_scripts(script.CLAIM_HOLD, calls))
 
     async def all(self, project: str) -> list[Claim]:
         """List the claims of a project, the oldest first."""
@@ -155,7 +160,16 @@ class Claims:
     async def _run(self, what: Script, project: str, agent: str, batch: list[Any]) -> Any:
         lane = self._store.lane(project, agent)
         packed = msgpack.packb(batch, use_bin_type=False)
-        return await self._link.ask_script(what, lane.keys, (b"", *lane.tail, packed))
+        args = (b"", *lane.tail, packed)
+        return await _translated(self._link.ask_script(what, lane.keys, args))
+
+
+async def _translated(asking: Awaitable[T]) -> T:
+    try:
+        return await asking
+    except ReplyError as error:
+        log.warning("the store cannot do it now: %s", error)
+        raise Unavailable("The store cannot do it now.") from error
 
 
 def _claim(id_: str, terms: bytes) -> Claim:

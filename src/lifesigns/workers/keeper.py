@@ -13,7 +13,6 @@ from lifesigns.core.claim import HELD_MS
 from lifesigns.core.errors import LifesignsError
 from lifesigns.hub.delegation import Delegation
 from lifesigns.store.claim import Claims
-from lifesigns.store.link import ReplyError
 
 log = logging.getLogger(__name__)
 
@@ -38,5 +37,5 @@ class Keeper:
         for project, held in self._delegation.held:
             try:
                 await self._claims.hold(project, held)
-            except (LifesignsError, ReplyError) as away:
+            except LifesignsError as away:
                 log.info("claims cannot be held on now: %s", away)
