@@ -7,7 +7,7 @@ know who uses them. docs/configuration.md is held to these fields by a test.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -272,10 +272,22 @@ class SpeakerConfig(Given):
     )
 
 
+def inherited(named: Mapping[str, str], dropped: Iterable[str] = ()) -> dict[str, str]:
+    """Answer what a program that is started here finds around it."""
+    gone = set(dropped)
+    return {name: value for name, value in os.environ.items() if name not in gone} | dict(named)
+
+
 def wants_no_colours(environ: Mapping[str, str] | None = None) -> bool:
     """Tell whether colours are unwanted (https://no-color.org), or the terminal has none."""
     environ = os.environ if environ is None else environ
-    return bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
+    return bool(environ.get("NO_COLOR")) or is_dumb_terminal(environ)
+
+
+def is_dumb_terminal(environ: Mapping[str, str] | None = None) -> bool:
+    """Tell whether the terminal, if there is one, can do no more than write lines."""
+    environ = os.environ if environ is None else environ
+    return environ.get("TERM", "dumb") == "dumb"
 
 
 def misspelt(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:

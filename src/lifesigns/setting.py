@@ -18,7 +18,8 @@ from lifesigns.core.errors import BadValue
 from lifesigns.kind import Kind
 
 PREFIX = "LIFESIGNS_"
-TESTS = PREFIX + "TEST_"  # speaks to the test suite, not to the program
+# What speaks to others: to the test suite, and to commands that are run for a change.
+FOREIGN = (PREFIX + "TEST_", PREFIX + "CHANGE_")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def given(
 def strangers(environ: Mapping[str, str], *known: type) -> tuple[str, ...]:
     """List the variables that look like settings and are none."""
     names = {name for of in known for each in settings(of) for name in each.variables()}
-    ours = {name for name in environ if name.startswith(PREFIX) and not name.startswith(TESTS)}
+    ours = {name for name in environ if name.startswith(PREFIX) and not name.startswith(FOREIGN)}
     return tuple(sorted(ours - names))
 
 

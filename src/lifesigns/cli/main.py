@@ -12,11 +12,45 @@ from collections.abc import Sequence
 from typing import Any
 
 from lifesigns import __version__
-from lifesigns.cli import beat, check, doctor, drain, keys, serve, stats, watch, who, worker
+from lifesigns.cli import (
+    agent,
+    beat,
+    check,
+    claim,
+    demo,
+    doctor,
+    drain,
+    keys,
+    pick,
+    run,
+    serve,
+    stats,
+    top,
+    watch,
+    who,
+    worker,
+)
 from lifesigns.cli.terminal import printable
-from lifesigns.core.errors import BadRequest, BadValue, LifesignsError
+from lifesigns.core.errors import BadRequest, BadValue, Conflict, LifesignsError
 
-COMMANDS = (serve, beat, who, check, watch, stats, drain, keys, doctor, worker)
+COMMANDS = (
+    serve,
+    demo,
+    run,
+    agent,
+    beat,
+    who,
+    check,
+    pick,
+    claim,
+    watch,
+    top,
+    stats,
+    drain,
+    keys,
+    doctor,
+    worker,
+)
 EXIT_CODES = """\
 exit codes:
   0    it is done, or all is well
@@ -32,6 +66,17 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Where a program may follow, what stands behind -- is not looked at."""
+        command = self.get_default("command")
+        if command is not None and "--" in args:
+            where = args.index("--")
+            args, command = args[:where], args[where + 1 :]
+        known, unknown = super().parse_known_args(args, namespace)
+        if command is not None:
+            known.command = command
+        return known, unknown
+
 
 def parser() -> argparse.ArgumentParser:
     top = Parser(
@@ -41,10 +86,18 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"lifesigns {__version__}")
+    top.set_defaults(failure=1)  # the exit code for what could not be done
     subparsers = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.register(subparsers)
     return top
+
+
+def code_of(error: LifesignsError, failure: int) -> int:
+    """Answer the exit code for an error; ``failure`` is the command's own for most of them."""
+    if isinstance(error, (BadRequest, BadValue)):
+        return 2
+    return 1 if isinstance(error, Conflict) else failure
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except LifesignsError as error:
         print("lifesigns:", printable(error.message, keep="\n"), file=sys.stderr)
-        return 2 if isinstance(error, (BadRequest, BadValue)) else 1
+        return code_of(error, args.failure)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

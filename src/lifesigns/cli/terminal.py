@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,10 @@ class Look:
         code = COLOURS.get(state)
         return f"\x1b[{code}m{text}\x1b[0m" if self.colours and code else text
 
+    def paint_states(self, cell: str, title: str, text: str) -> str:
+        """Give the cells of a table's column of states their colours."""
+        return self.paint(cell, text) if title == "state" else cell
+
 
 def printable(text: str, *, keep: str = "") -> str:
     """Write control characters as escapes: names come from agents, and may be hostile."""
@@ -53,6 +58,11 @@ def printable(text: str, *, keep: str = "") -> str:
         each if each.isprintable() or each in keep else each.encode("unicode_escape").decode()
         for each in text
     )
+
+
+def complain(text: str) -> None:
+    """Say on stderr, in a line, what went wrong with a command that goes on."""
+    print("lifesigns:", printable(text), file=sys.stderr, flush=True)
 
 
 def cells(text: str) -> int:

@@ -18,12 +18,14 @@ from lifesigns import __version__
 from lifesigns.cli.api import ASK_FOR_KEY, Stranger
 from lifesigns.cli.filter import add_filter, filter_of
 from lifesigns.cli.flag import add_flags, flags_of
+from lifesigns.cli.reaction import Reaction
 from lifesigns.cli.terminal import printable
 from lifesigns.config import ClientConfig
 from lifesigns.core.backoff import delay_s
 from lifesigns.core.caller import reconnects
 from lifesigns.core.codec import JSON
-from lifesigns.core.errors import LifesignsError, RateLimited, Unauthorized, Unavailable
+from lifesigns.core.errors import BadValue, LifesignsError, RateLimited, Unauthorized, Unavailable
+from lifesigns.core.presence import KIND_NAMES, STATES
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction as SubParsers
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 ANSWER_S = 15.0
 LARGEST_FRAME = 1_048_576  # the hub's frames are half of it
 AGAIN_S, AGAIN_AT_MOST_S = 0.5, 15.0
+MOST_AT_ONCE = 256
+NO_CHANGES = ("present", "resync")  # what was so before
 NOTICES = {
     "store_away": "the hub has lost its store; what was shown may be old",
     "store_back": "the hub has its store again; what happened meanwhile follows",
@@ -44,6 +48,21 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
         "watch", help="show changes as they come", description="Follow the agents of the hub."
     )
     add_filter(parser)
+    parser.add_argument(
+        "--on",
+        metavar="KINDS",
+        help="only these changes: kinds (online, offline, suspect, stalled, recovered, updated, "
+        "forgotten) or states that are entered, parted by commas",
+    )
+    parser.add_argument(
+        "--exec",
+        metavar="CMD",
+        help="run this in a shell for each change, with the change as JSON on stdin, and "
+        "LIFESIGNS_CHANGE_ID, _KIND, _STATE, _WAS and _REASON in its environment",
+    )
+    parser.add_argument(
+        "--at-once", type=_count, default=4, metavar="N", help="commands at a time (default: 4)"
+    )
     parser.add_argument("--json", action="store_true", help="print the changes as JSON lines")
     add_flags(parser, ClientConfig)
     parser.set_defaults(run=run)
@@ -51,7 +70,13 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     config = ClientConfig.load(flags_of(args, ClientConfig))
+    kinds = None if args.on is None else _kinds(args.on)
+    reaction = None if args.exec is None else Reaction(args.exec, args.at_once)
     for change in follow(config.url, config.key, filter_of(args)):
+        if kinds is not None and not _is_among(change, kinds):
+            continue
+        if reaction is not None and change["kind"] not in NO_CHANGES:
+            reaction.receive(change)
         print(json.dumps(change) if args.json else describe(change), flush=True)
     return 0
 
@@ -95,6 +120,29 @@ def follow(url: str, key: str | None, wanted: Mapping[str, Any]) -> Iterator[dic
         tries += 1
         pause_s = delay_s(tries, random.random(), AGAIN_S, AGAIN_AT_MOST_S)
         time.sleep(pause_s if hint_s is None else hint_s)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MOST_AT_ONCE:
+        raise argparse.ArgumentTypeError(f"it is a number from 1 to {MOST_AT_ONCE}")
+    return number
+
+
+def _kinds(text: str) -> frozenset[str]:
+    kinds = frozenset(text.split(","))
+    if strangers := kinds - set(KIND_NAMES.values()) - set(STATES):
+        known = ", ".join(sorted({*KIND_NAMES.values(), *STATES}))
+        message = f"--on is {json.dumps(text)}: {min(strangers)!r} is none of {known}"
+        raise BadValue(message, field="on")
+    return kinds
+
+
+def _is_among(change: Mapping[str, Any], kinds: frozenset[str]) -> bool:
+    if change["kind"] in NO_CHANGES:
+        return False
+    entered = change["state"] if change["state"] != change["was"] else None
+    return change["kind"] in kinds or entered in kinds
 
 
 def describe(change: Mapping[str, Any]) -> str:
