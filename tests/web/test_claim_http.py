@@ -66,8 +66,10 @@ async def test_what_cannot_be_claimed_says_so(hub: RunningHub, http: httpx.Async
     assert await refusal(agent="nobody") == (409, "not_alive")
     assert await refusal(agent="me") == (400, "bad_request")
     assert await refusal(agent="a", filter={}) == (422, "bad_value")
-    assert (await http.put("/v1/claims/nothing")).status_code == 400
-    assert (await http.put("/v1/claims/k1@nobody")).status_code == 409
+    for claim in ("nothing", "@", "k1@nobody", "%C3%A9@me", "k" * 500):
+        for method in ("PUT", "DELETE"):
+            answer = await http.request(method, f"/v1/claims/{claim}")
+            assert (answer.status_code, answer.json()["code"]) == (409, "claim_lost")
     await http.put("/v1/pulse/left", json={"status": "idle"})
     await http.delete("/v1/pulse/left")
     assert await refusal(agent="left") == (409, "not_alive")

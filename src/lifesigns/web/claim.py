@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lifesigns.core.access import Grant, check_agent_id
-from lifesigns.core.claim import Order, Won, check_claim, claimed, holder_of, listed
-from lifesigns.core.errors import BadRequest, BadValue, Unavailable
+from lifesigns.core.claim import Order, Won, claimed, holder_of, listed
+from lifesigns.core.errors import Unavailable
 from lifesigns.core.model import Presence
 from lifesigns.core.presence import DETAILS
 from lifesigns.core.request import ClaimAsked, read_claim, read_pick, read_renew
@@ -47,7 +47,7 @@ async def post(desk: Desk, request: Request) -> Response:
 async def put(desk: Desk, request: Request) -> Response:
     grant = await grant_of(desk, request)
     grant.allow_claim()
-    claim = _named(request)
+    claim = request.path_params["id"]
     body: dict[str, Any] = await body_of(request, desk.body_bytes)
     asked = read_renew(body | {"claim": claim}, None, desk.limits)
     won = await desk.lobby.claims.renew(
@@ -59,7 +59,7 @@ async def put(desk: Desk, request: Request) -> Response:
 async def delete(desk: Desk, request: Request) -> Response:
     grant = await grant_of(desk, request)
     grant.allow_claim()
-    claim = _named(request)
+    claim = request.path_params["id"]
     holder = None if grant.may("admin") else _holder(grant)
     await desk.lobby.claims.release(grant.project, claim, holder, "released")
     return reply({"ok": True, "claim": claim})
@@ -105,13 +105,6 @@ async def _unless_ended(claiming: Claiming, poll: Poll) -> tuple[Won, Presence]:
 
 def _holder(grant: Grant) -> str:
     return holder_of(grant.key_id, None)
-
-
-def _named(request: Request) -> str:
-    try:
-        return check_claim(request.path_params["id"], "id")
-    except BadValue as bad:
-        raise BadRequest(bad.message, field=bad.field) from bad
 
 
 ROUTES = (
