@@ -324,3 +324,46 @@ async def test_whatever_is_no_hub_is_told_apart_from_one_that_is_away() -> None:
         ended = await lifesigns("watch", LIFESIGNS_URL=url, LIFESIGNS_KEY=ROOT_KEY)
     assert ended.code == 1
     assert ended.err == f"lifesigns: {url} refuses a WebSocket (HTTP 404)\n"
+
+
+# What is done about changes.
+
+
+async def test_a_command_is_run_for_the_changes_that_are_meant(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    # One for `slow` hangs until it is let go; the others must not wait for it.
+    command = (
+        f'cat > "{tmp_path}/$LIFESIGNS_CHANGE_ID.json"; '
+        f'[ "$LIFESIGNS_CHANGE_ID" != slow ] || until [ -e "{tmp_path}/go" ]; do sleep 0.05; done; '
+        f'echo "$LIFESIGNS_CHANGE_ID $LIFESIGNS_CHANGE_KIND $LIFESIGNS_CHANGE_STATE '
+        f'$LIFESIGNS_CHANGE_WAS" >> "{told}"; [ "$LIFESIGNS_CHANGE_ID" != bad ] || exit 3'
+    )
+    flags = ("--on", "offline,error", "--at-once", "2", "--exec", command)
+    async with hub.client() as http, watching(hub.url, *flags) as watch:
+        while not told.exists():  # it has not begun to watch yet
+            await put(http, "early")  # is not meant, but its end is
+            await http.delete("/v1/pulse/early")
+            await asyncio.sleep(0.05)
+        await put(http, "slow", task="$(touch /nonexistent) \x00 '\"`")
+        await http.delete("/v1/pulse/slow")
+        await put(http, "bad", status="failed")
+        for number in range(20):
+            await put(http, f"a{number}")
+            await http.delete(f"/v1/pulse/a{number}")
+        await until(lambda: told.exists() and told.read_text().count("\na") == 20)
+        lines = told.read_text().splitlines()
+        assert "bad online error" in [line.strip() for line in lines]
+        assert "a7 offline offline available" in lines
+        assert not [line for line in lines if line.startswith("slow") or "online available" in line]
+        assert "the command for bad (online) ended with 3" in watch.said
+        (tmp_path / "go").touch()
+        await until(lambda: "slow offline offline" in told.read_text())
+        change = json.loads((tmp_path / "slow.json").read_text())
+        assert (change["kind"], change["task"]) == ("offline", "$(touch /nonexistent) \x00 '\"`")
+        assert await watch.interrupt() == 130
+    for flags, what in ((("--on", "nonsense"), "--on"), (("--at-once", "0"), "--at-once")):
+        ended = await lifesigns("watch", *flags, LIFESIGNS_URL=hub.url)
+        assert ended.code == 2
+        assert what in ended.err
