@@ -260,7 +260,6 @@ OTHER_METHODS = [
     ("PATCH", "/v1/pulse/a", "DELETE, GET, HEAD, PUT"),
     ("DELETE", "/v1/pulse", "GET, HEAD, POST"),
     ("GET", "/v1/check", "POST"),
-    ("OPTIONS", "/v1/stats", "GET, HEAD"),
     ("TRACE", "/livez", "GET, HEAD"),
 ]
 
@@ -270,6 +269,13 @@ async def test_another_method_is_told_which_there_are(http: httpx.AsyncClient) -
         answer = await http.request(method, path)
         assert told(answer) == (405, "method_not_allowed", None)
         assert answer.headers["Allow"] == allow
+
+
+async def test_what_an_address_takes_can_be_asked(http: httpx.AsyncClient) -> None:
+    answer = await http.options("/v1/stats")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["Allow"] == "GET, HEAD"
+    assert await refused(http, "OPTIONS", "/nowhere") == (404, "not_found", None)
 
 
 KINDS = [

@@ -36,6 +36,41 @@ async def test_the_own_page_and_those_that_are_allowed_may_write(fresh_url: str)
             assert answer.status_code == 200, origin
 
 
+async def test_pages_of_an_origin_that_is_allowed_may_read_what_they_are_told(
+    fresh_url: str,
+) -> None:
+    asked = {"Access-Control-Request-Method": "PUT"}
+    page, stranger = {"Origin": "https://board.example"}, {"Origin": "https://evil.example"}
+    async with (
+        running_hub(fresh_url, origins=(page["Origin"],)) as hub,
+        hub.client() as http,
+        hub.client("") as nobody,
+    ):
+        answer = await nobody.options("/v1/pulse/a", headers=page | asked)
+        told = answer.headers
+        assert (answer.status_code, told["Vary"]) == (204, "Origin")
+        assert told["Access-Control-Allow-Origin"] == page["Origin"]
+        assert "PUT" in told["Access-Control-Allow-Methods"]
+        assert "authorization" in told["Access-Control-Allow-Headers"]
+        for answer in (
+            await http.put("/v1/pulse/a", headers=page),
+            await http.get("/lifesigns.js", headers=page),
+            await nobody.get("/v1/pulse", headers=page),
+            await http.get("/v1/pulse/unknown", headers=page),
+        ):
+            assert answer.headers["Access-Control-Allow-Origin"] == page["Origin"]
+        for answer in (
+            await nobody.options("/v1/pulse/a", headers=stranger | asked),
+            await http.get("/v1/pulse/a", headers=stranger),
+            await http.get("/v1/pulse/a"),
+        ):
+            assert not [name for name in answer.headers if name.startswith("access-control")]
+    async with running_hub(fresh_url) as hub, hub.client() as http:
+        answer = await http.options("/v1/pulse/a", headers=page | asked)
+        assert answer.status_code == 204
+        assert "Access-Control-Allow-Origin" not in answer.headers, "by default there are none"
+
+
 async def test_without_keys_a_token_that_is_an_id_is_that_agent(fresh_url: str) -> None:
     async with running_hub(fresh_url, auth=False, admin_key=None) as hub:
         for key in ("", "agent-7", "no id at all"):

@@ -96,6 +96,7 @@ HISTORY: Example = {
             "downtime_ms": 60_000,
         }
     ],
+    "events": [{"status": "idle", "context": None, "ts": "2026-03-22T14:00:00.000Z"}],
     "uptime": 0.998,
     "window_s": 2_592_000,
     "flaps": 2,

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -43,6 +44,7 @@ from lifesigns.web.door import Rules
 from lifesigns.web.lobby import Lobby
 from lifesigns.web.origin import check_source
 from lifesigns.web.rate import Rate
+from lifesigns.web.sharing import allowed, shared_with
 from lifesigns.workers.census import Census
 from lifesigns.workers.sweeper import Sweeper
 from lifesigns.workers.ticker import Ticker
@@ -151,10 +153,13 @@ class Site:
         scope["app"] = self  # makes the router raise what it would answer as plain text
         scope["desk"] = self._desk
         begun = False
+        origin, origins = Request(scope).headers.get("origin"), self._desk.rules.origins
 
         async def told(message: Message) -> None:
             nonlocal begun
             begun = True
+            if message["type"] == "http.response.start" and origin is not None:
+                MutableHeaders(scope=message).update(shared_with(origin, origins))
             await send(message)
 
         beats = scope["method"] in ("PUT", "POST") and scope["path"].startswith("/v1/pulse")
@@ -168,18 +173,20 @@ class Site:
             log.debug("a client went away before its request was whole")
         except asyncio.CancelledError:  # the hub goes, and waits for this call no longer
             if not begun:
-                await refuse(Unavailable("This hub goes.", retry_after_s=1.0))(scope, receive, send)
+                await refuse(Unavailable("This hub goes.", retry_after_s=1.0))(scope, receive, told)
         except Exception as error:
             if begun:
                 log.exception("a call failed after its answer had begun")
                 raise
-            refusal = refuse(known := _known(error))
+            answer = refuse(known := _known(error))
             if isinstance(known, MethodNotAllowed):
-                refusal.headers["Allow"] = ", ".join(self._methods(scope))
-            await refusal(scope, receive, send)
+                if scope["method"] == "OPTIONS":
+                    answer = Response(status_code=204, headers=allowed(origin, origins))
+                answer.headers["Allow"] = ", ".join(self._methods(scope))
+            await answer(scope, receive, told)
         finally:
             if beats:
-                self._desk.ticker.arrived(token)
+                self._desk.ticker.arrived(token, refused=not self._desk.store.able)
 
     def _methods(self, scope: Scope) -> list[str]:
         """Name what an address takes, on all of its routes."""

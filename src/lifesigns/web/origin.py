@@ -44,12 +44,18 @@ def origin_allowed(
     asked = _parts(origin)
     if asked is None:
         return False  # "null" too: a sandboxed page or a file, and those are anybody's
-    if any(_parts(each) == asked for each in origins):
+    if named(origin, origins):
         return True
     own = None if host is None else _parts(f"{asked[0]}://{host}")
     here = _SCHEMES.get(scheme, scheme)
     # TLS may end at a proxy in front of us; a page without it is never the own one of a hub with.
     return asked == own and (asked[0] == here or asked[0] == "https")
+
+
+def named(origin: str, origins: Collection[str]) -> bool:
+    """Tell whether an origin is one of those that are configured."""
+    asked = _parts(origin)
+    return asked is not None and any(_parts(each) == asked for each in origins)
 
 
 def is_loopback(host: str | None) -> bool:

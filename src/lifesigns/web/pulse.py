@@ -10,16 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lifesigns.core import field
 from lifesigns.core.access import Grant, check_agent_id, check_instance
 from lifesigns.core.codec import JSON
 from lifesigns.core.errors import BadRequest, BadValue, LifesignsError, NotFound, RateLimited
 from lifesigns.core.evidence import checked
-from lifesigns.core.instant import to_text
 from lifesigns.core.model import Presence
 from lifesigns.core.past import spell, uptime
 from lifesigns.core.presence import DETAILS, counts, full, lite
 from lifesigns.core.request import read_check
+from lifesigns.dialects import pulse as dialect
 from lifesigns.store.put import HttpBeat
 from lifesigns.web.http import Desk, body_of, grant_of, handler, reply
 from lifesigns.web.query import filter_of_query, flag_of, query_of, whole_of
@@ -27,7 +26,6 @@ from lifesigns.web.query import filter_of_query, flag_of, query_of, whole_of
 BULK = 1_000
 LISTED = 10_000
 SLICE = 500  # agents that are spelled out before others get their turn
-CLEARED_BY_STATUS = ("task", "progress", "context")
 
 
 async def put(desk: Desk, request: Request) -> Response:
@@ -40,13 +38,7 @@ async def put(desk: Desk, request: Request) -> Response:
     beat = _beat(desk, agent, body, at)
     await _limit(desk, grant, beat, at)
     presence = await desk.store.put(grant.project, beat, at)
-    shown = full(presence) | {
-        "ok": True,
-        "recorded_at": to_text(desk.clock.at_ms(at)),
-        "last_seen": to_text(presence.last_heartbeat_ms),
-        "last_pulse": to_text(presence.last_heartbeat_ms),
-    }
-    return reply(shown)
+    return reply(dialect.recorded(presence, desk.clock.at_ms(at)))
 
 
 async def get(desk: Desk, request: Request) -> Response:
@@ -155,6 +147,7 @@ async def history(desk: Desk, request: Request) -> Response:
             "id": agent,
             "agent_id": agent,
             "changes": [spell(each) for each in passages],
+            "events": dialect.past(passages),
             "uptime": known.share,
             "window_s": known.window_ms // 1000,
             "flaps": known.flaps,
@@ -173,15 +166,7 @@ async def check(desk: Desk, request: Request) -> Response:
 
 
 def _beat(desk: Desk, agent: str, body: Mapping[str, Any], at: float) -> HttpBeat:
-    said = field.describing(body, desk.limits, desk.clock.at_ms(at))
-    if said.get("status") is not None:
-        said = dict.fromkeys(CLEARED_BY_STATUS) | said
-    return HttpBeat(
-        agent=agent,
-        instance=field.instance_of(body),
-        ttl_ms=field.ttl_ms(body, desk.limits),
-        said=said,
-    )
+    return HttpBeat(agent, *dialect.heartbeat(body, desk.limits, desk.clock.at_ms(at)))
 
 
 async def _limit(desk: Desk, grant: Grant, beat: HttpBeat, at: float) -> None:
@@ -201,10 +186,7 @@ def _shown(presence: Presence, query: Mapping[str, str]) -> dict[str, Any]:
         return lite(presence)
     if query.get("expand", "instances") != "instances":
         raise BadRequest("Only instances can be expanded.", field="expand")
-    return full(presence, expand="expand" in query) | {
-        "last_seen": to_text(presence.last_heartbeat_ms),
-        "last_pulse": to_text(presence.last_heartbeat_ms),
-    }
+    return dialect.shown(presence, expand="expand" in query)
 
 
 ROUTES = (

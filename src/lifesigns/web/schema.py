@@ -326,6 +326,9 @@ SCHEMAS: dict[str, Schema] = {
             "id": ref("AgentId"),
             "agent_id": ref("AgentId"),
             "changes": several(ref("Passage")),
+            "events": several(
+                record({"status": nullable(TEXT), "context": {}, "ts": ref("Instant")})
+            ),
             "uptime": SHARE,
             "window_s": COUNT | {"description": "the time that the uptime is a share of"},
             "flaps": COUNT,
