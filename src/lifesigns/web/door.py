@@ -1,16 +1,18 @@
 """Before the first frame: the upgrade, and whose it is.
 
 A WebSocket is refused over HTTP only for a bad request, a foreign origin or a hub that takes no
-more; a wrong key is told after a completed handshake, so that a browser can tell it apart.
+more; a wrong key is told after a completed handshake, so that a browser can tell it apart. A
+listener to one agent, as published clients know it, is told before: its upgrade waits for that.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
@@ -24,6 +26,7 @@ from lifesigns.web.auth import PROJECT, Gate, token_of
 from lifesigns.web.origin import check_source
 
 PATH = "/v1/connect"
+LISTENING = re.compile(r"/v1/pulse/([^/]+)/ws")
 
 # websockets writes a line at INFO for every handshake.
 _log = logging.getLogger("lifesigns.web.door")
@@ -32,14 +35,33 @@ _log.setLevel(logging.WARNING)
 _SUBPROTOCOLS = [Subprotocol(name) for name in CODECS]
 
 
+class Knock:
+    """An upgrade that is answered when it is known whose it is."""
+
+    def __init__(self, agent: str, welcome: Response) -> None:
+        self.agent = agent  # who is to be listened to
+        self._welcome = welcome
+        welcome.headers.pop("Sec-WebSocket-Protocol", None)  # whatever was offered
+
+    def accept(self) -> bytes:
+        """Let them in."""
+        return self._welcome.serialize()
+
+    def refuse(self, status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+        """Answer as to any other request."""
+        fields = Headers(headers, Connection="close")
+        return Response(status, HTTPStatus(status).phrase, fields, body).serialize()
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What an accepted upgrade asks for."""
+    """What an upgrade asks for: it is accepted, unless it still waits with its ``knock``."""
 
     codec: Codec
     token: str | None
     ticket: str | None
     project: str | None
+    knock: Knock | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +85,14 @@ def open_door(data: bytes, rules: Rules, *, scheme: str, full: bool) -> tuple[by
     request = events[0]
     headers = _plain(request.headers)
     response = _judge(server, request, headers, rules, scheme, full) or server.accept(request)
-    server.send_response(response)
-    written = b"".join(server.data_to_send())
-    if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+    accepted = response.status_code == HTTPStatus.SWITCHING_PROTOCOLS
+    listening = LISTENING.fullmatch(urlsplit(request.path).path) if accepted else None
+    knock = None if listening is None else Knock(unquote(listening[1]), response)
+    written = b""
+    if knock is None:
+        server.send_response(response)
+        written = b"".join(server.data_to_send())
+    if not accepted:
         return written, None
     url = urlsplit(request.path)
     tickets = parse_qs(url.query).get("ticket")
@@ -74,6 +101,7 @@ def open_door(data: bytes, rules: Rules, *, scheme: str, full: bool) -> tuple[by
         token=token_of(url.path, headers),
         ticket=tickets[0] if tickets else None,
         project=headers.get(PROJECT),
+        knock=knock,
     )
 
 
@@ -96,7 +124,7 @@ def _judge(
         path = urlsplit(request.path).path
     except ValueError as error:
         return server.reject(HTTPStatus.BAD_REQUEST, f"No address: {error}.\n")
-    if path != PATH:
+    if path != PATH and not LISTENING.fullmatch(path):
         return server.reject(HTTPStatus.NOT_FOUND, f"WebSockets are at {PATH}.\n")
     if request.method != "GET":
         return server.reject(HTTPStatus.BAD_REQUEST, "No upgrade: it is asked for with GET.\n")

@@ -44,6 +44,7 @@ from lifesigns.web.door import Asked, identify, open_door
 from lifesigns.web.framing import BINARY, PING, TEXT, Framing, frame
 from lifesigns.web.guest import Guest, Question
 from lifesigns.web.lobby import Lobby
+from lifesigns.web.pulse_socket import PulseSocket
 
 if TYPE_CHECKING:
     from uvicorn.config import Config as UvicornConfig
@@ -253,6 +254,9 @@ class HubProtocol(asyncio.Protocol):
         self._transport.write(written)
         if asked is None:
             self._transport.close()
+            return
+        if asked.knock is not None:  # another conversation
+            PulseSocket(lobby, self._server_state, self._transport, asked).take_over(self)
             return
         now = lobby.loop.time()
         self._framing = Framing(lobby.limits.check_message_bytes)
