@@ -50,13 +50,13 @@ class Api:
         self._timeout_s = timeout_s
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> Self:
+    def of(cls, args: argparse.Namespace, timeout_s: float = TIMEOUT_S) -> Self:
         """Ask the hub that a command was told of."""
         config = ClientConfig.load(flags_of(args, ClientConfig))
         project = getattr(args, "project", None)
         if project is not None:
             check_project(project, "project")
-        return cls(config.url, config.key, project=project)
+        return cls(config.url, config.key, project=project, timeout_s=timeout_s)
 
     def call(
         self, method: str, path: str, body: Mapping[str, object] | None = None

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from lifesigns.cli.api import Api
 from lifesigns.cli.flag import add_flags
 from lifesigns.cli.span import seconds, spell
-from lifesigns.cli.terminal import Look, printable, table
+from lifesigns.cli.terminal import Look, table
 from lifesigns.config import ClientConfig
-from lifesigns.core.errors import LifesignsError
 from lifesigns.core.presence import STATES
 
 if TYPE_CHECKING:
@@ -54,15 +53,11 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--timeout", metavar="SPAN", help="for a probe (1s; at most 10s)")
     parser.add_argument("--json", action="store_true", help="print the hub's answer as it is")
     add_flags(parser, ClientConfig)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, failure=2)
 
 
 def run(args: argparse.Namespace) -> int:
-    try:
-        agents = asked(args)
-    except LifesignsError as error:
-        print("lifesigns:", printable(error.message, keep="\n"), file=sys.stderr)
-        return 2
+    agents = asked(args)
     faults = {name: list(_faults(agent, args)) for name, agent in agents.items()}
     if args.json:
         print(json.dumps({"agents": agents}))
@@ -110,7 +105,7 @@ def _show(agents: Mapping[str, Any], faults: Mapping[str, Sequence[str]]) -> Non
     shown = table(
         ("", "id", "state", "evidence"),
         rows,
-        paint=lambda cell, title, text: look.paint(cell, text) if title == "state" else cell,
+        paint=look.paint_states,
     )
     print(shown.partition("\n")[2])
 

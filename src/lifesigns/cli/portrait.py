@@ -63,7 +63,8 @@ def _progress(text: str) -> Any:
     return _json(text) if text.startswith("{") else _text(text)
 
 
-def _metadata(pairs: list[str]) -> dict[str, Any]:
+def metadata_of(pairs: list[str]) -> dict[str, Any]:
+    """Read pairs like KEY=VALUE, as they were typed behind --metadata."""
     found = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
@@ -93,5 +94,5 @@ READ: dict[str, Callable[[Any], Any]] = {
     "capabilities": _as_it_is,
     "slots": _as_it_is,
     "group": _text,
-    "metadata": _metadata,
+    "metadata": metadata_of,
 }

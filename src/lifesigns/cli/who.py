@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from lifesigns.cli.api import Api
-from lifesigns.cli.filter import add_filter, filter_of
+from lifesigns.cli.filter import add_filter, filter_of, query_of
 from lifesigns.cli.flag import add_flags
 from lifesigns.cli.span import spell
 from lifesigns.cli.terminal import Look, table
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         rows,
         width=look.width,
         gives_way=GIVES_WAY,
-        paint=lambda cell, title, text: look.paint(cell, text) if title == "state" else cell,
+        paint=look.paint_states,
     )
     print(shown)
     return 0
@@ -60,7 +60,7 @@ def found(api: Api, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
     agents: list[dict[str, Any]] = []
     after = ""
     while True:
-        query = urlencode({**wanted, "after": after}, doseq=True)
+        query = urlencode({**query_of(wanted), "after": after}, doseq=True)
         answer = api.call("GET", f"/v1/pulse?{query}")
         agents += answer["agents"]
         if answer["next"] is None:
