@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
+import shutil
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping
@@ -114,3 +116,40 @@ async def test_a_job_of_cron_is_present_and_tells_why_it_failed(
     alone = await example(hub, "nightly.py", str(tmp_path))
     assert (alone.code, alone.out) == (0, "0\n"), "it works when the hub is down"
     assert "no hub answers" in alone.err
+
+
+async def test_a_crontab_has_jobs_that_are_present_each_in_its_own_way(
+    hub: HubProcess, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    command = tmp_path / "bin" / "lifesigns"
+    command.parent.mkdir()
+    command.write_text(f"#!/bin/sh\nexec '{sys.executable}' -m lifesigns \"$@\"\n")
+    command.chmod(0o755)
+    shutil.copy(EXAMPLES / "backup.sh", tmp_path)
+    for name in ("packed", "documents/letters", "documents/photos"):
+        (tmp_path / name).mkdir(parents=True)
+    table = (EXAMPLES / "crontab").read_text()
+    backup, usage = re.findall(r"^(?:\S+ ){5} +(.+)$", table, re.MULTILINE)
+    around = {**env(hub), "PATH": f"{command.parent}:/usr/local/bin:/usr/bin:/bin"}
+
+    async def start(line: str) -> Ended:
+        return await execute("sh", "-c", line, env=around, cwd=tmp_path)
+
+    ended = await start(backup)
+    assert (ended.code, ended.out, ended.err) == (0, "2 packed\n", "")
+    assert {each.name for each in (tmp_path / "packed").iterdir()} == {"letters.tar", "photos.tar"}
+    shown = await presence(http, "backup")
+    assert (shown["state"], shown["reason_text"]) == ("offline", "exit 0")
+    assert (shown["task"], shown["progress"]) == ("packing photos", {"done": 1, "total": 2})
+    (tmp_path / "packed").rename(tmp_path / "elsewhere")
+    assert (await start(backup)).code == 2
+    shown = await presence(http, "backup")
+    assert shown["reason_text"].startswith("exit 2: tar: ")
+
+    ended = await start(usage)
+    assert (ended.code, ended.told) == (0, "")
+    assert (await presence(http, "disk-usage"))["alive"] is True
+    await hub.kill()
+    (tmp_path / "packed").mkdir()
+    ended = await start(backup)
+    assert (ended.code, ended.out) == (0, "2 packed\n"), "it works when the hub is down"

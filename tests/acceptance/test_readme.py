@@ -136,6 +136,12 @@ async def test_readme_runs_as_it_is_printed(folder: Path) -> None:
         assert claimed == "digger is mine, lost: False"
         assert watched == "digger present available"
 
+        (wrapped,) = blocks(section("Any program"), "sh")
+        told = await newcomer.types(wrapped)
+        assert re.search(r"^nightly +offline .*left: exit 0", told, re.MULTILINE)
+        assert told.startswith("packing\n")
+        assert told.endswith("nightly is not there any more\n")
+
         (program,) = blocks(section("A socket instead"), "python")
         (watch,) = blocks(section("Or be told"), "shell")
         async with newcomer.leaves_running(watch) as seen:
