@@ -43,6 +43,25 @@ class Worker:
         self._since = asyncio.get_running_loop().time()
         self.ended = asyncio.create_task(self._listen())
 
+    @classmethod
+    async def start(
+        cls,
+        told: Mapping[str, object],
+        announce: Callable[[str], None],
+        env: Mapping[str, str] | None = None,
+    ) -> Worker:
+        """Start one, and tell it what to do; it is not ready yet."""
+        process = await asyncio.create_subprocess_exec(
+            *_command(),
+            stdin=PIPE,
+            stdout=PIPE,
+            env=env,
+            start_new_session=True,  # Ctrl-C is for this process, which then ends it in order
+        )
+        worker = cls(process, announce)
+        worker.tell(told)
+        return worker
+
     async def ready(self) -> None:
         """Return when it serves; raise Unavailable if it has ended instead."""
         await self._ready.wait()
@@ -65,6 +84,14 @@ class Worker:
     def signal(self, number: int) -> None:
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
+
+    async def outlast(self, patience_s: float) -> None:
+        """Return when it has ended, as it was told to; it gets no more time than that."""
+        await asyncio.wait([self.ended], timeout=patience_s)
+        if not self.ended.done():
+            log.error("hub %s does not end, and is killed", self.node)
+            self.signal(signal.SIGKILL)
+            await self.ended
 
     async def _listen(self) -> int:
         assert self._process.stdout is not None
@@ -140,16 +167,9 @@ class Workforce:
 
     async def _hire(self, *, greets: bool = False) -> Worker:
         """Start a worker, and answer it when it serves; Unavailable says why it does not."""
-        process = await asyncio.create_subprocess_exec(
-            *_command(),
-            stdin=PIPE,
-            stdout=PIPE,
-            start_new_session=True,  # Ctrl-C is for this process, which then ends them in order
-        )
-        worker = Worker(process, self._announce)
+        worker = await Worker.start({"flags": self._flags, "greets": greets}, self._announce)
         self._living.add(worker)
         worker.ended.add_done_callback(lambda _: self._living.discard(worker))
-        worker.tell({"flags": self._flags, "greets": greets})
         await worker.ready()
         return worker
 
@@ -210,14 +230,7 @@ class Workforce:
 
     async def _outlast(self, leaving: list[Worker]) -> None:
         """Return when they have ended; they get no more time than they have to give themselves."""
-        ends = [worker.ended for worker in leaving]
-        if ends:
-            await asyncio.wait(ends, timeout=self._config.drain_s)
-        for worker in leaving:
-            if not worker.ended.done():
-                log.error("hub %s does not end, and is killed", worker.node)
-                worker.signal(signal.SIGKILL)
-                await worker.ended
+        await asyncio.gather(*[worker.outlast(self._config.drain_s) for worker in leaving])
 
 
 @contextmanager

@@ -119,6 +119,10 @@ class Agent:
         """Say bye, with a reason for people; there is no coming back."""
         await self._line.stop(reason)
 
+    async def abort(self) -> None:
+        """End as a program does that is killed, for a rehearsal: nothing is said any more."""
+        await self._line.abort()
+
     async def update(self, *, wait: float = 0, **said: Unpack[Said]) -> bool:
         """Say something of the agent; what is not named stays as it is.
 

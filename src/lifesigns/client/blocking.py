@@ -204,6 +204,10 @@ class Agent:
         """Say bye, with a reason for people; there is no coming back."""
         self._thread.call(self._agent.leave(reason))
 
+    def abort(self) -> None:
+        """End as a program does that is killed, for a rehearsal: nothing is said any more."""
+        self._thread.call(self._agent.abort())
+
     def update(self, *, wait: float = 0, **said: Unpack[agent.Said]) -> bool:
         """Say something of the agent; ``wait`` is how long until everybody has to see it."""
         return self._thread.running and self._thread.call(self._agent.update(wait=wait, **said))

@@ -139,10 +139,15 @@ class Connection:
                 self.wake()
                 await asyncio.wait([task], timeout=BYE_S)
         finally:
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
-            self._end(None)
+            await self.abort()
+
+    async def abort(self) -> None:
+        """End at once: nobody is told."""
+        self._stopping = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        self._end(None)
 
     def update(self, said: Mapping[str, Any]) -> int:
         """Say something of the agent; answer its number."""

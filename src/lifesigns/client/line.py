@@ -61,9 +61,18 @@ class Line:
 
     async def stop(self, reason: str | None = None) -> None:
         """Leave, once for all."""
-        if self.started and not self.stopped:
-            self.stopped = True
-            try:
-                await self.runtime.run(self.connection.stop(reason))
-            finally:
-                self.runtime.stop()
+        await self._end(self.connection.stop(reason))
+
+    async def abort(self) -> None:
+        """Be gone, once for all, without a word."""
+        await self._end(self.connection.abort())
+
+    async def _end(self, work: Coroutine[Any, Any, None]) -> None:
+        if not self.started or self.stopped:
+            work.close()
+            return
+        self.stopped = True
+        try:
+            await self.runtime.run(work)
+        finally:
+            self.runtime.stop()
