@@ -11,6 +11,7 @@ import pytest
 
 from tests.agent import presence
 from tests.hub import running_hub
+from tests.patience import until
 from tests.server import Server
 from tests.web.refusal import takes, told
 
@@ -42,6 +43,28 @@ async def unavailable(http: httpx.AsyncClient) -> None:
     for (method, path, _), answer in zip(CALLS, answers, strict=True):
         assert told(answer) == (503, "unavailable", None), (method, path)
         assert int(answer.headers["Retry-After"]) >= 1
+
+
+async def test_who_posts_while_the_store_hangs_for_a_moment_is_not_declared_dead(
+    valkey_server: Callable[..., Server],
+) -> None:
+    """It hung for longer than the lease, and too briefly to count as away: who posted all the time
+    was offline as soon as it went on."""
+    server = valkey_server()
+    async with running_hub(server.url, store_timeout_s=0.5) as hub, hub.client() as http:
+        assert (await http.put("/v1/pulse/a", json={"ttl": 1.5})).status_code == 200
+        server.pause()
+        refused = [(await http.put("/v1/pulse/a")).status_code for _ in range(5)]
+        assert refused == [503] * 5
+        await until(lambda: hub.hub.store.up is False or hub.hub.store.able is False)
+        await asyncio.sleep(2)  # the lease is over, the service was not silent for long
+        assert (await http.put("/v1/pulse/a")).status_code == 503
+        server.resume()
+        await until(lambda: hub.hub.store.able)
+        await until(lambda: hub.hub.hold.until_ms is not None)
+        assert (await http.put("/v1/pulse/a", json={"status": "idle"})).status_code == 200
+        changes = (await http.get("/v1/pulse/a/history")).json()["changes"]
+        assert "offline" not in [change["kind"] for change in changes]
 
 
 @pytest.mark.parametrize("end", [Server.kill, Server.pause])

@@ -142,8 +142,8 @@ async def test_store_that_takes_two_seconds_is_asked_by_nobody_who_would_only_wa
         await a_while()
         assert (await talks.ask("ping"))["type"] == "pong"
         assert hub.hub.link.up
-        (node,) = hub.hub.ticker.nodes
-        assert node.alive(hub.hub.clock.at_ms(asyncio.get_running_loop().time())), "it still ticks"
+        now_ms = hub.hub.clock.at_ms(asyncio.get_running_loop().time())
+        await until(lambda: hub.hub.ticker.nodes[0].alive(now_ms))  # it still ticks
         proxy.resume()
         for agent, task in (("silent", "before"), ("talks", "meanwhile")):
             await becomes(http, agent, alive=True, task=task)

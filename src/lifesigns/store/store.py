@@ -62,6 +62,11 @@ class Store:
         """Whether the store can be asked now."""
         return self._link.up
 
+    @property
+    def able(self) -> bool:
+        """Whether it is of use to ask the store now: it is there, and its answers come soon."""
+        return self._link.up and not self._link.late
+
     def check_able(self) -> None:
         """Raise Unavailable if it is no use to ask the store now."""
         self._link.check_able()

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
 GAP_MS = 5_000  # a service that was silent for longer could not have heard its agents
+AWAY_MS = -1  # beats were refused: however short the silence was, it is one
 BATCH = 128  # leases that one call ends: it may hold the server for some ms
 FORESEEN_MS = 60_000  # a hold that is longer for some is told when one of their leases runs out
 DUE_PROJECTS = 64  # projects of a partition that one look takes up
@@ -95,13 +96,20 @@ class Sweeper:
 
     async def _look(self) -> list[Any]:
         """Ask all partitions what is due, in one write."""
-        return await self._link.ask_scripts(
-            script.SERVICE,
-            [
-                ((keys.part(number), keys.due(number)), (b"", GAP_MS, DUE_PROJECTS))
-                for number in range(keys.PARTITIONS)
-            ],
-        )
+        # Ticks that let the watermark go on are sent after this, and arrive after it.
+        refused_at, self._ticker.refused_at = self._ticker.refused_at, NEVER
+        gap_ms = GAP_MS if refused_at == NEVER else AWAY_MS
+        try:
+            return await self._link.ask_scripts(
+                script.SERVICE,
+                [
+                    ((keys.part(number), keys.due(number)), (b"", gap_ms, DUE_PROJECTS))
+                    for number in range(keys.PARTITIONS)
+                ],
+            )
+        except Unavailable:
+            self._ticker.refused_at = min(refused_at, self._ticker.refused_at)
+            raise
 
     async def _sweep(self, project: str, number: int, safe_ms: float) -> float:
         """Sweep a project in a partition until nothing of it is due; answer what is next."""

@@ -81,6 +81,7 @@ class Ticker:
         self._since_ms = 0
         # HTTP beats that are being read: since when, and when they may have come.
         self._arrivals: dict[object, tuple[float, float]] = {}
+        self.refused_at = NEVER  # since when HTTP beats were refused, the store being away
         self._beats: deque[tuple[float, int]] = deque()
         # The earliest end of a lease whose beat is not written, and since when it is that.
         self._floor: tuple[float, float] = NEVER, 0.0
@@ -164,9 +165,15 @@ class Ticker:
         late = now - self._ingest.read_at > 2 * self._tick_s
         self._arrivals[token] = now, self._ingest.read_at if late else now
 
-    def arrived(self, token: object) -> None:
-        """It is with the ingest now, or was refused."""
-        self._arrivals.pop(token, None)
+    def arrived(self, token: object, *, refused: bool = False) -> None:
+        """It is with the ingest now, or was refused, the store being away or late.
+
+        Nothing is kept of one that was refused: until it is known that the store was away, no
+        lease may end that it would have lengthened.
+        """
+        _, came = self._arrivals.pop(token, (0.0, self._now()))
+        if refused:
+            self.refused_at = min(came, self.refused_at)
 
     def _watermark_ms(self, now: float) -> float:
         watermark = min(self._clock.at_ms(now), self._ingest.commit.floor_ms() - 1)
@@ -178,6 +185,7 @@ class Ticker:
         for token in [t for t, (at, _) in self._arrivals.items() if at < now - ARRIVING_S]:
             del self._arrivals[token]
         oldest = min((came for _, came in self._arrivals.values()), default=NEVER)
+        oldest = min(oldest, self.refused_at)
         if oldest < NEVER:
             watermark = min(watermark, self._clock.at_ms(oldest))
         return watermark
