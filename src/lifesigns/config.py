@@ -272,6 +272,16 @@ class SpeakerConfig(Given):
     )
 
 
+def agenttool_place(environ: Mapping[str, str] | None = None) -> tuple[str, str | None]:
+    """Answer where the hub of a program of the pulse API is, and its key: its own names first."""
+    environ = os.environ if environ is None else environ
+    url, key = environ.get("AT_BASE_URL"), environ.get("AT_API_KEY")
+    if url and key:
+        return url, key
+    own = ClientConfig.load({}, environ)
+    return url or own.url, key or own.key
+
+
 def inherited(named: Mapping[str, str], dropped: Iterable[str] = ()) -> dict[str, str]:
     """Answer what a program that is started here finds around it."""
     gone = set(dropped)
