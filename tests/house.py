@@ -34,6 +34,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "cli": MIDDLE | {PACKAGE, "workers", "web", "node", "client"},
     "__main__": frozenset({"cli"}),
     "sync": frozenset({"client"}),
+    "pulse": frozenset({"client"}),
     PACKAGE: INNER | {"client"},
 }
 
@@ -46,6 +47,7 @@ FOREIGN: Mapping[str, frozenset[str]] = {
     "setting": frozenset(),
     "config": frozenset(),
     "sync": frozenset(),
+    "pulse": frozenset(),
     PACKAGE: frozenset(),
 }
 

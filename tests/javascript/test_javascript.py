@@ -112,3 +112,15 @@ async def test_who_is_turned_away_is_told_and_stays_away(fresh_url: str) -> None
         playing("refused", hub.url, key="a-key-that-nobody-has"),
     ):
         pass
+
+
+async def test_programs_of_the_pulse_api_run_as_they_are_printed(
+    fresh_url: str, tmp_path: Path
+) -> None:
+    printed = HERE.parent / "dialects" / "pulse"
+    programs = [str(printed / f"{name}.js.txt") for name in ("first", "state", "list", "whole")]
+    async with (
+        running_hub(fresh_url) as hub,
+        playing("reference", hub.url, str(tmp_path), *programs),
+    ):
+        pass

@@ -21,6 +21,7 @@ import { ClaimLost, Closed } from "./error.js";
 import { LONGEST_SILENCE_MS, Line } from "./line.js";
 import { Watch } from "./watch.js";
 
+export { AgentTool } from "./agenttool.js";
 export { Busy, ClaimLost, Closed, LifesignsError, NoMatch, NotAlive, Unavailable } from "./error.js";
 export { delayMs } from "./line.js";
 export { Mirror } from "./mirror.js";

@@ -12,7 +12,7 @@ import { NodeSocket } from "./socket.js";
  * @property {string} [key] else `LIFESIGNS_KEY`; none for a hub without keys
  */
 
-const DEFAULT_URL = "http://127.0.0.1:8700";
+export const DEFAULT_URL = "http://127.0.0.1:8700";
 const PROTOCOL = "lifesigns.v1.json";
 
 // A client comes back after these, and after no other.
@@ -35,8 +35,8 @@ export function delayMs(attempt, chance) {
   return chance * Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(attempt, 64));
 }
 
-/** @param {string} name @returns {string | undefined} */
-function environment(name) {
+/** Look for a setting, where there are any. @param {string} name @returns {string | undefined} */
+export function environment(name) {
   return globalThis.process?.env?.[name];
 }
 

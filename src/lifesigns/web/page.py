@@ -14,7 +14,7 @@ from starlette.routing import Route
 from lifesigns.web.http import Desk, handler
 
 # Each after those that it imports.
-PARTS = ("error", "socket", "mirror", "line", "watch", "lifesigns")
+PARTS = ("error", "socket", "mirror", "line", "watch", "agenttool", "lifesigns")
 FROM_PARTS = re.compile(r'^(?:im|ex)port \{[^}]*\} from "\./\w+\.js";\n', re.MULTILINE)
 
 
