@@ -54,18 +54,21 @@ def upgrade_of(host: str, port: int, key: str, codec: str) -> bytes:
 class Agent(asyncio.Protocol):
     """One socket: handshake, hello, then only what it is told to send."""
 
-    __slots__ = ("_greeted", "_hello", "_upgraded", "transport", "welcomed")
+    __slots__ = ("_greeted", "_hello", "_upgraded", "over", "transport", "welcomed")
 
     def __init__(self, hello: bytes, greeted: Callable[[], None]) -> None:
         self._hello = hello
         self._greeted = greeted
         self._upgraded = False
         self.welcomed = False
+        self.over = False  # it answers nothing any more, and its end is no surprise
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
+        if self.over:
+            return
         if not self._upgraded:
             if not data.startswith(b"HTTP/1.1 101"):
                 raise SystemExit(f"no upgrade: {data[:200]!r}")
@@ -80,7 +83,7 @@ class Agent(asyncio.Protocol):
             self.transport.write(b"\x8a\x80" + MASK)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.welcomed:
+        if self.welcomed and not self.over:
             print(json.dumps({"lost": str(exc)}), file=sys.stderr, flush=True)
 
 
@@ -150,7 +153,7 @@ class Generator:
         began = time.perf_counter()
         waiting = asyncio.Semaphore(200)
 
-        async def one(number: int) -> None:
+        async def one(number: int) -> Agent:
             async with waiting:
                 welcomed = loop.create_future()
                 hello = self._encode(
@@ -172,9 +175,9 @@ class Generator:
                 transport, agent = await loop.create_connection(made, host, port)
                 transport.write(upgrade)
                 await asyncio.wait_for(welcomed, 60)
-                self.agents.append(agent)
+                return agent
 
-        await asyncio.gather(*[one(number) for number in range(count)])
+        self.agents += await asyncio.gather(*[one(number) for number in range(count)])
         return {"connected": len(self.agents), "took_s": time.perf_counter() - began}
 
     async def beat(self, *, every_s: float, seconds: float, news: bool) -> dict[str, float]:
@@ -278,10 +281,10 @@ class Generator:
         return msgpack.packb(message) if self.binary else json.dumps(message).encode()
 
 
-async def main() -> None:
+async def obey(generator: Generator) -> None:
+    """Do what is ordered, one after another, until there are no orders any more."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    generator = Generator()
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         order = json.loads(line)
@@ -290,9 +293,14 @@ async def main() -> None:
     os._exit(0)  # thousands of sockets need no ceremony
 
 
-if __name__ == "__main__":
+def run(generator: Generator) -> None:
+    """Be a load generator."""
     if uvloop is not None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(main())
+            runner.run(obey(generator))
     else:
-        asyncio.run(main())
+        asyncio.run(obey(generator))
+
+
+if __name__ == "__main__":
+    run(Generator())

@@ -104,10 +104,10 @@ def _await_ready(process: subprocess.Popen[str]) -> str:
 class Generators:
     """The load generators, each a process of its own."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, script: str = "generator.py") -> None:
         self._processes = [
             subprocess.Popen(
-                [sys.executable, str(HERE / "generator.py")],
+                [sys.executable, str(HERE / script)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
