@@ -17,7 +17,7 @@ import pytest
 from lifesigns import Hub
 from tests.acceptance.command import Ended, environment, execute
 from tests.agent import becomes, presence
-from tests.hub import HubProcess, hub_process
+from tests.hub import HubProcess, Reachable, hub_process
 from tests.patience import SOON_S
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -35,11 +35,11 @@ async def http(hub: HubProcess) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-def env(hub: HubProcess) -> Mapping[str, str]:
+def env(hub: Reachable) -> Mapping[str, str]:
     return environment(LIFESIGNS_URL=hub.url, LIFESIGNS_KEY=hub.key, no_proxy="*")
 
 
-async def example(hub: HubProcess, name: str, *args: str) -> Ended:
+async def example(hub: Reachable, name: str, *args: str) -> Ended:
     return await execute(sys.executable, str(EXAMPLES / name), *args, env=env(hub))
 
 

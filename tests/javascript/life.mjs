@@ -22,7 +22,7 @@ assert.equal(watch.agents.get("one").task, null);
 const { one, nobody } = await hub.check(["one", "nobody"]);
 assert.deepEqual([one.alive, one.instance_states, nobody.known], [true, { available: 1 }, false]);
 assert.deepEqual((await hub.who({ ids: ["one"] })).map(({ id }) => id), ["one"]);
-assert.deepEqual((await me.hub.pick({ capability: ["search"] })).map(({ id }) => id), ["one"]);
+assert.deepEqual((await hub.pick({ capability: ["search"] })).map(({ id }) => id), ["one"]);
 
 // Longer than its lease: it beats by itself.
 const born = one.online_since;
