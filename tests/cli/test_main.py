@@ -58,7 +58,8 @@ def test_help_names_the_commands_and_the_exit_codes(capsys: pytest.CaptureFixtur
     code, words = told(capsys, "--help")
     assert code == 0
     assert EXIT_CODES in words
-    for command in ("serve", "keys", "doctor"):
+    asked = {"who", "check", "pick", "claim", "watch", "top", "stats"}
+    for command in asked | {"serve", "demo", "run", "agent", "beat", "drain", "undrain", "keys"}:
         assert f"    {command} " in words
 
 

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import json
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from lifesigns.cli.child import BY_SIGNAL, ENDING, Child, End, Switchboard
 from lifesigns.cli.filter import add_filter, filter_of
 from lifesigns.cli.flag import add_flags, flags_of
 from lifesigns.cli.span import seconds
-from lifesigns.cli.terminal import printable
+from lifesigns.cli.terminal import complain, printable
 from lifesigns.config import ClientConfig, inherited
 from lifesigns.core.errors import BadRequest
 
@@ -130,7 +129,7 @@ class Holder:
         async with hub, hub.claim(**asked) as peer:
             child = await Child.start(self._command, environment(peer), self._board)
             if isinstance(child, End):
-                _say(child.text)
+                complain(child.text)
                 return child.code
             self._child = child
             return await self._attend(child, peer)
@@ -142,7 +141,7 @@ class Holder:
         lost.cancel()
         if ended.done():
             return ended.result().code
-        _say(f"{peer.id} was lost: {peer.lost.why}")
+        complain(f"{peer.id} was lost: {peer.lost.why}")
         await child.end()
         await ended
         return LOST
@@ -166,7 +165,3 @@ def environment(peer: Peer) -> dict[str, str]:
             "LIFESIGNS_FENCE": str(peer.fence),
         }
     )
-
-
-def _say(text: str) -> None:
-    print("lifesigns:", printable(text), file=sys.stderr, flush=True)
