@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from lifesigns.core.instant import from_text
@@ -34,7 +33,7 @@ def instance(
         words=words,
         lease_ms=NOW + 20_000,
     )
-    return replace(made, **given)
+    return made._replace(**given)
 
 
 def record(*instances: Instance, **given: Any) -> Record:
@@ -51,12 +50,12 @@ def record(*instances: Instance, **given: Any) -> Record:
         last=None,
         instances=instances,
     )
-    return replace(made, **given)
+    return made._replace(**given)
 
 
 def gone(last: Instance | None = None, **given: Any) -> Record:
     """Make the record of an agent whose last instance left ten seconds ago."""
-    left = replace(last or instance(), lease_ms=None, heard_ms=NOW - 12_000)
+    left = (last or instance())._replace(lease_ms=None, heard_ms=NOW - 12_000)
     down = {"down_ms": NOW - 10_000, "why": "left", "last": left}
     return record(**{**down, **given})
 

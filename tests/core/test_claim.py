@@ -101,7 +101,7 @@ class TestHowAClaimStands:
         held = (("k1", "i"),)
         doubtful = inst(pairs=((0, AVAILABLE), (0, SUSPECT)), why="disconnected")
         assert self.judged(agent(doubtful, inst("j"), claims=held)) == ("suspect", False)
-        lost = replace(doubtful, why="node_lost")
+        lost = doubtful._replace(why="node_lost")
         assert self.judged(agent(lost, claims=held, rank=SUSPECT)) == ("node_lost", False)
         hung = inst(rank=STALLED)
         assert self.judged(agent(hung, claims=held, rank=STALLED)) == ("stalled", False)

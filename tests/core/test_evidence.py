@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from lifesigns.core.evidence import Heard, checked, hear, judge, sessions_of
@@ -82,7 +80,7 @@ class TestCheck:
         }
 
     def test_a_probe_is_told(self) -> None:
-        probed = replace(self.judged(), probed="no_socket")
+        probed = self.judged()._replace(probed="no_socket")
         assert checked(probed)["probed"] == "no_socket"
 
 
@@ -100,10 +98,7 @@ class TestASignOfLife:
         assert hear(read, self.heard, NOW) == read
 
     def test_a_lease_that_was_held_goes_on(self) -> None:
-        read = replace(
-            shown(instance(session="01aaab", lease_ms=NOW - 10)),
-            held=True,
-        )
+        read = shown(instance(session="01aaab", lease_ms=NOW - 10))._replace(held=True)
         assert (hear(read, self.heard, NOW).held, read.held) == (False, True)
         assert hear(read, Heard("01aaab", NOW - 60_000), NOW).held
 

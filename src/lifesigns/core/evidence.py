@@ -5,7 +5,7 @@ Works on presences as they were read. Must not know who read them, nor how a soc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from lifesigns.core.model import Check, Presence
@@ -39,13 +39,13 @@ def sessions_of(presence: Presence | None) -> list[str]:
 def hear(presence: Presence, heard: Heard, now_ms: int) -> Presence:
     """Lay a sign of life over what was read after it."""
     latest_ms = max(presence.last_heartbeat_ms, heard.at_ms)
-    presence = replace(presence, last_heartbeat_ms=latest_ms)
+    presence = presence._replace(last_heartbeat_ms=latest_ms)
     for instance, state in presence.instances:
         # One that ended or broke since is not made whole by what it said before.
         if instance.session == heard.session and state != STATES[SUSPECT]:
             ends_ms = max(presence.expires_at_ms or 0, heard.at_ms + instance.ttl_ms)
             held = presence.held and ends_ms <= now_ms
-            return replace(presence, expires_at_ms=ends_ms, held=held)
+            return presence._replace(expires_at_ms=ends_ms, held=held)
     return presence
 
 

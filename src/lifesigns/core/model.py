@@ -2,8 +2,8 @@
 
 ``Words`` is what an instance says of itself, ``Instance`` one running copy as the store remembers
 it, ``Record`` an agent with all its instances, ``Presence`` what the world is shown of it.
-Times are whole milliseconds of the store's clock. Nothing here knows how a value is packed,
-sent or decided.
+They are made for every agent that is read, which is why they are tuples. Times are whole
+milliseconds of the store's clock. Nothing here knows how a value is packed, sent or decided.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ NATIVE_DIALECT = "pulse"
 
 
 class Words(NamedTuple):
-    """What an instance says of itself; immutable, and cheap to make and to compare."""
+    """What an instance says of itself."""
 
     status: str | None = None
     state: str | None = None  # the hint; a status without a state drops it
@@ -63,8 +63,7 @@ class Limits:
     outgoing_frame_bytes: int = 524_288
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(NamedTuple):
     """One running copy of an agent."""
 
     name: str
@@ -98,8 +97,7 @@ class Override(NamedTuple):
     until_ms: int | None  # None: until it is taken back
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """An agent as the store remembers it."""
 
     seq: int
@@ -117,8 +115,7 @@ class Record:
     freed_ms: int = 0  # when the last claim ended; 0: none has
 
 
-@dataclass(frozen=True, slots=True)
-class Presence:
+class Presence(NamedTuple):
     """What is known of an agent now."""
 
     id: str
@@ -150,8 +147,7 @@ class Presence:
         return self.rank > 1
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """The answer to "is this one alive, and how sure is that?"."""
 
     id: str

@@ -111,7 +111,11 @@ def instance_rank(
     """
     if override is not None:
         return min([override.rank, *(rank for since, rank in pairs[1:] if since == 0)])
-    return min((rank for since, rank in pairs if since <= now_ms), default=AVAILABLE)
+    worst = AVAILABLE
+    for since, rank in pairs:
+        if rank < worst and since <= now_ms:
+            worst = rank
+    return worst
 
 
 def override_at(record: Record, now_ms: int) -> Override | None:
@@ -142,50 +146,62 @@ def present(
 ) -> Presence:
     """Derive what the world is shown of an agent."""
     override = override_at(record, now_ms)
-    ranked = [(instance_rank(i.pairs, now_ms, override), i) for i in record.instances]
-    if ranked:
-        _, shown = max(ranked, key=lambda each: (each[0], each[1].said_ms))
-    else:
-        assert record.last is not None, "a record keeps its last instance when none is left"
-        shown = record.last
-    words = shown.words
-    speakers = record.instances or (shown,)
-    slots = sum(i.words.slots for rank, i in ranked if rank in SERVING)
+    rank, alive = record.rank, record.rank > SLEEPING
+    best, shown, slots, expires_at_ms, any_held = (-1, 0), record.last, 0, None, False
+    standing = []
+    for i in record.instances:
+        own = instance_rank(i.pairs, now_ms, override)
+        standing.append((i, STATES[own]))
+        if (own, i.said_ms) > best:
+            best, shown = (own, i.said_ms), i
+        if own in SERVING:
+            slots += i.words.slots
+        if i.lease_ms is not None and (expires_at_ms is None or i.lease_ms > expires_at_ms):
+            expires_at_ms = i.lease_ms
+        any_held = any_held or i.held
+    assert shown is not None, "a record keeps its last instance when none is left"
+    capabilities, heartbeat_ms, progress_ms, busy_until_ms = _joined(record.instances or (shown,))
     free = max(0, slots - len(record.claims))
-    alive = record.rank > SLEEPING
-    leases = [i.lease_ms for i in record.instances if i.lease_ms is not None]
-    expires_at_ms = max(leases, default=None)
-    any_held = any(i.held for i in record.instances)
-    busy_until = max((i.words.busy_until_ms or 0 for i in speakers), default=0)
     return Presence(
-        id=agent,
-        project=project,
-        rank=record.rank,
-        state=STATES[record.rank],
-        words=words,
-        capabilities=_union(speakers),
-        slots=slots,
-        free_slots=free if _claimable(record.rank, slots, record.instances) else 0,
-        last_heartbeat_ms=max(i.last_heartbeat_ms for i in speakers),
-        expires_at_ms=expires_at_ms,
-        held=alive and expires_at_ms is not None and expires_at_ms <= now_ms and any_held,
-        last_progress_ms=max(i.progressed_ms for i in speakers),
-        busy_until_ms=busy_until or None,
-        online_since_ms=record.up_ms if alive else None,
-        offline_since_ms=None if alive else record.down_ms,
-        reason=None if alive else (record.why or None),
-        reason_text=None if alive else (record.text or None),
-        instances=tuple((i, STATES[rank]) for rank, i in ranked),
-        epoch=epoch,
-        seq=record.seq,
-        claims=record.claims,
-        override=override,
-        idle_since_ms=max(record.since_ms, record.freed_ms),
+        agent,
+        project,
+        rank,
+        STATES[rank],
+        shown.words,
+        capabilities,
+        slots,
+        free if _claimable(rank, slots, record.instances) else 0,
+        heartbeat_ms,
+        expires_at_ms,
+        any_held and alive and expires_at_ms is not None and expires_at_ms <= now_ms,
+        progress_ms,
+        busy_until_ms,
+        record.up_ms if alive else None,
+        None if alive else record.down_ms,
+        None if alive else (record.why or None),
+        None if alive else (record.text or None),
+        tuple(standing),
+        epoch,
+        record.seq,
+        record.claims,
+        override,
+        max(record.since_ms, record.freed_ms),
     )
 
 
-def _union(speakers: Iterable[Instance]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(c for i in speakers for c in i.words.capabilities))
+def _joined(speakers: Sequence[Instance]) -> tuple[tuple[str, ...], int, int, int | None]:
+    """Join what instances can do, and take the latest of when they were heard, got on, are busy."""
+    if len(speakers) == 1:
+        (only,) = speakers
+        words = only.words
+        capabilities = tuple(dict.fromkeys(words.capabilities))
+        return capabilities, only.last_heartbeat_ms, only.progressed_ms, words.busy_until_ms or None
+    return (
+        tuple(dict.fromkeys([c for i in speakers for c in i.words.capabilities])),
+        max([i.last_heartbeat_ms for i in speakers]),
+        max([i.progressed_ms for i in speakers]),
+        max([i.words.busy_until_ms or 0 for i in speakers]) or None,
+    )
 
 
 def _claimable(rank: int, slots: int, instances: Iterable[Instance]) -> bool:

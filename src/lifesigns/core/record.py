@@ -53,30 +53,24 @@ def unpack_record(
     seq, at, rank, since, up, down, why, text, _, last, _, instances, claims, override, freed = (
         fields
     )
+    standing = []
+    for i, each in enumerate(instances):
+        lease = leases[i] if i < len(leases) else None
+        standing.append(_instance(each, lease, now_ms, gap_ms, stopped_ms, told_ms))
     return Record(
-        seq=seq,
-        at_ms=at,
-        rank=rank,
-        since_ms=since,
-        up_ms=up,
-        down_ms=down,
-        why=why.decode(),
-        text=text.decode(),
-        last=_instance(last, None) if last else None,
-        instances=tuple(
-            _instance(
-                each,
-                leases[i] if i < len(leases) else None,
-                now_ms=now_ms,
-                gap_ms=gap_ms,
-                stopped_ms=stopped_ms,
-                told_ms=told_ms,
-            )
-            for i, each in enumerate(instances)
-        ),
-        claims=tuple((token.decode(), instance.decode()) for token, instance in claims),
-        override=_override(*override) if override else None,
-        freed_ms=freed,
+        seq,
+        at,
+        rank,
+        since,
+        up,
+        down,
+        why.decode(),
+        text.decode(),
+        _instance(last) if last else None,
+        tuple(standing),
+        tuple([(token.decode(), instance.decode()) for token, instance in claims]),
+        _override(*override) if override else None,
+        freed,
     )
 
 
@@ -86,8 +80,7 @@ def _override(rank: int, why: bytes, until_ms: int) -> Override:
 
 def _instance(
     fields: list[Any],
-    lease: bytes | None,
-    *,
+    lease: bytes | None = None,
     now_ms: int = 0,
     gap_ms: int = 0,
     stopped_ms: int = 0,
@@ -107,19 +100,19 @@ def _instance(
     elif told_ms is not None:
         lease_ms = max(start + said + ttl, told_ms)
     return Instance(
-        name=name.decode(),
-        session=session.decode(),
-        start_ms=start,
-        n=n,
-        rev=rev,
-        ttl_ms=ttl,
-        why=why.decode(),
-        pairs=tuple(zip(pairs[::2], pairs[1::2], strict=True)),
-        heard_ms=heard_ms,
-        said_ms=start + said,
-        progressed_ms=start + progressed,
-        worded_ms=start + worded,
-        words=unpack_words(blob),
-        lease_ms=lease_ms,
-        held=held,
+        name.decode(),
+        session.decode(),
+        start,
+        n,
+        rev,
+        ttl,
+        why.decode(),
+        tuple(zip(pairs[::2], pairs[1::2], strict=True)),
+        heard_ms,
+        start + said,
+        start + progressed,
+        start + worded,
+        unpack_words(blob),
+        lease_ms,
+        held,
     )

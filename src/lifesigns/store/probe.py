@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -71,7 +70,7 @@ class Probe:
                 if agent in verdicts:
                     later[i], probed[agent] = _weigh(readings[i], verdicts[agent], later[i])
             checks = _judged(asked, later)
-        return [replace(check, probed=probed.get(check.id)) for check in checks]
+        return [check._replace(probed=probed.get(check.id)) for check in checks]
 
     def asked(self, token: int, node: str, timeout_ms: int, sessions: list[str]) -> None:
         """Another hub asks sockets of this one."""
