@@ -208,7 +208,8 @@ async def test_presence_comes_and_goes_with_the_program(hub: HubProcess) -> None
         changes = (await http.get("/v1/pulse/job/history")).json()["changes"]
         assert "error" in {each["state"] for each in changes}
 
-    ended = await run(hub.url, "job", "--", "sh", "-c", "sleep 1; echo done", key="nobody-has-it")
+    words = ("job", "--restart-when", "stalled", "--", "sh", "-c", "sleep 1; echo done")
+    ended = await run(hub.url, *words, key="nobody-has-it")
     assert (ended.code, ended.out, ended.err.count("\n")) == (0, "done\n", 1)
     assert "unauthorized" in ended.err
 
@@ -227,18 +228,18 @@ async def test_it_is_seen_when_there_is_a_hub_and_dies_with_us(fresh_url: str) -
 
 async def test_a_program_that_fails_is_started_again(hub: HubProcess, tmp_path: Path) -> None:
     count = tmp_path / "count"
-    fails = f"echo x >> {count}; echo broken pipe >&2; exit 5"
+    fails = f"echo x >> {count}; echo broken pipe >&2; exit 127"  # and was found all the same
     flags = ("--restart", "on-failure", "--max-restarts")
     async with hub.client() as http:
         ended = await run(hub.url, "job", *flags, "1/10m", "--", "sh", "-c", fails)
-        assert (ended.code, count.read_text()) == (5, "x\nx\n")
+        assert (ended.code, count.read_text()) == (127, "x\nx\n")
         async with running(hub.url, "job", *flags, "99", "--", "sh", "-c", fails) as process:
             shown = await becomes(http, "job", state="error")
-            assert shown["task"] == "exit 5: broken pipe"
+            assert shown["task"] == "exit 127: broken pipe"
             process.terminate()
             async with asyncio.timeout(SOON_S):
                 # Of the wait or, just then, of the program.
-                assert await process.wait() in (5, 143)
+                assert await process.wait() in (127, 143)
         assert (await presence(http, "job"))["state"] == "offline"
 
         # One that hangs: it is ended, and started again.

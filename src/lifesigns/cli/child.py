@@ -17,7 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from lifesigns.cli.relay import Relay
+from lifesigns.cli.relay import LONGEST_LINE, Relay
+from lifesigns.cli.terminal import printable
 
 PASSED = frozenset(
     getattr(signal, name)
@@ -36,6 +37,7 @@ class End:
 
     code: int
     text: str
+    ran: bool = True  # and could be started at all
 
     @property
     def failed(self) -> bool:
@@ -98,7 +100,9 @@ class Child:
                 relay.drop()
             missing = isinstance(error, FileNotFoundError)
             why = (getattr(error, "strerror", None) or str(error)).lower()
-            return End(NOT_FOUND if missing else NOT_RUNNABLE, f"cannot run {command[0]}: {why}")
+            name = printable(command[0])[:LONGEST_LINE]
+            text = f"cannot run {name}: {why}"
+            return End(NOT_FOUND if missing else NOT_RUNNABLE, text, ran=False)
         if relay is not None:
             relay.start()
         return cls(process, relay)

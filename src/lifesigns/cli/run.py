@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from lifesigns.cli.api import Api
-from lifesigns.cli.child import BY_SIGNAL, ENDING, NOT_FOUND, NOT_RUNNABLE, Child, End, Switchboard
+from lifesigns.cli.child import BY_SIGNAL, ENDING, Child, End, Switchboard
 from lifesigns.cli.flag import add_flags, flags_of
 from lifesigns.cli.portrait import add_words, words_of
 from lifesigns.cli.restart import WHEN, Limit, Restarts
@@ -135,7 +135,7 @@ class Supervisor:
             began = time.monotonic()
             end = await self._once()
             now = time.monotonic()
-            final = self._stopping.is_set() or end.code in (NOT_FOUND, NOT_RUNNABLE)
+            final = self._stopping.is_set() or not end.ran
             forced, self._stalled = self._stalled, False
             if forced:
                 end = replace(end, text=f"{STALLED}, ended: {end.text}")
@@ -202,11 +202,12 @@ class Supervisor:
         complain(f"{self._agent.closed.reason}; {self._agent.id} runs on unseen")
 
     async def _restart_when_stalled(self) -> None:
-        async for change in self._agent.hub.watch(ids=[self._agent.id], present=True):
-            child = self._child
-            if child is not None and await self._is_stalled(change):
-                self._stalled = True
-                await child.end()
+        with suppress(LifesignsError):  # no hub will ever answer, and that is told elsewhere
+            async for change in self._agent.hub.watch(ids=[self._agent.id], present=True):
+                child = self._child
+                if child is not None and await self._is_stalled(change):
+                    self._stalled = True
+                    await child.end()
 
     async def _is_stalled(self, change: dict[str, Any]) -> bool:
         states = change.get("instance_states", {})
