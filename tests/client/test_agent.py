@@ -47,6 +47,16 @@ async def test_an_agent_is_alive_from_entering_to_leaving(
     assert (shown["state"], shown["reason"], shown["reason_text"]) == ("offline", "left", None)
 
 
+async def test_who_is_gone_without_a_word_is_found_out(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    async with Agent("a1", hub.url, hub.key, ttl=600) as me:
+        await me.abort()
+        await becomes(http, "a1", state="suspect")
+        assert not await me.update(status="thinking")
+    assert (await presence(http, "a1"))["state"] == "suspect", "a bye would have ended it"
+
+
 async def test_who_leaves_because_of_an_error_says_which(
     hub: RunningHub, http: httpx.AsyncClient
 ) -> None:
