@@ -117,10 +117,10 @@ class Board:
         ends = self.redis.zrange(self.lane.keys[2], 0, -1, withscores=True)
         return {member.decode(): ceil(score) for member, score in ends}
 
-    def log(self) -> list[Noted]:
-        """Tell all changes."""
+    def log(self, since: str = "-") -> list[Noted]:
+        """Tell all changes, or those from a place on."""
         noted = []
-        for _, fields in self.redis.xrange(self.lane.keys[3]):
+        for _, fields in self.redis.xrange(self.lane.keys[3], since):
             unpacker = msgpack.Unpacker(raw=True, strict_map_key=False)
             unpacker.feed(fields[b"c"])
             seq, at, kind, was, agent, lasted, _ = unpacker.unpack()

@@ -3,71 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-import msgpack
 import pytest
 
-from lifesigns.core.claim import HELD_MS
 from lifesigns.core.model import Words
 from lifesigns.core.presence import AVAILABLE, BUSY, OFFLINE, SUSPECT, present
 from lifesigns.core.record import pack_words
-from lifesigns.store import script
-from tests.store.board import Board, breaks, hello, leaves, says
+from tests.store.board import breaks, hello, leaves, says
+from tests.store.desk import TTL_MS, Desk
 
-TTL_MS = 60_000
 SESSION = "01aaaa"
-
-
-class Desk(Board):
-    """A lane on which agents are claimed."""
-
-    def run(self, what: script.Script, batch: list[Any]) -> Any:
-        return self._run(what, batch)
-
-    def claim(
-        self, token: str, *agents: str, ttl_ms: int = TTL_MS, bound: bool = True, seq: int = 0
-    ) -> tuple[str | None, int, list[str]]:
-        """Claim the first of some; answer whom, the fence, and what was said of each."""
-        meta = self.redis.hget(self.lane.keys[0], "epoch")
-        flat: list[Any] = []
-        for agent in agents:
-            known = self.record(agent)
-            flat += [agent, meta, seq or (known.seq if known else 0), "i"]
-        reply = self.run(script.CLAIM, [token, "h", "boss", "note", ttl_ms, bound, flat])
-        whys = [why.decode() for why in reply[5::4]]
-        won = reply[-4].decode() if reply[3] else None
-        return won, reply[3], whys
-
-    def renew(  # type: ignore[override]
-        self, token: str, *, holder: str = "h", ttl_ms: int = 0, bound: bool = True
-    ) -> int | None:
-        """Renew a claim on ``a``; answer when it ends now."""
-        reply = self.run(script.CLAIM_RENEW, ["a", token, holder, ttl_ms, bound])
-        return msgpack.unpackb(reply[3], raw=True)[7] if len(reply) > 3 else None
-
-    def release(self, token: str, holder: str = "h") -> bool:
-        return bool(self.run(script.CLAIM_RELEASE, ["a", token, holder, "released"])[2])
-
-    def hold(self, *claims: str, ends_ms: int) -> None:
-        flat = [part for claim in claims for part in (claim, ends_ms)]
-        self._eval(script.CLAIM_HOLD, self.lane.keys[8:9], [self.now_ms, HELD_MS, *flat])
-
-    def pass_ms(self, ms: int) -> None:
-        """Let time go by while everybody beats and the sweep looks."""
-        for _ in range(ms // 1_000):
-            self.now_ms += 1_000
-            self.serve()
-            Board.renew(self, TTL_MS, *[member.encode() for member in self.live()])
-            self.sweep()
-
-    def held(self, agent: str = "a") -> list[str]:
-        return [token for token, _ in self.read(agent).claims]
-
-    def books(self) -> tuple[list[bytes], list[bytes]]:
-        """Tell which claims stand in the two books beside the records."""
-        claims = self.redis.zrange(self.lane.keys[8], 0, -1)
-        return claims, sorted(self.redis.hkeys(self.lane.keys[9]))
 
 
 @pytest.fixture
@@ -126,6 +71,19 @@ class TestTaking:
         desk.beat(says("b", "i", SESSION, n=2, blob=b"\x90", rank=BUSY, stalls_in_ms=100))
         desk.now_ms += 100
         assert desk.claim("k1", "b") == (None, 0, ["late"])
+
+    def test_a_slot_is_not_taken_that_went_with_an_instance_before_the_sweep(
+        self, desk: Desk
+    ) -> None:
+        """An agent that stayed as busy as it was had a slot of a stalled instance claimed."""
+        comes(desk, rank=BUSY)
+        words = pack_words(Words(status="working"))
+        desk.beat(hello("a", "j", "01bbbb", rank=BUSY, blob=words, stalls_in_ms=100))
+        desk.claim("k1", "a")
+        desk.now_ms += 100
+        assert desk.claim("k2", "a") == (None, 0, ["late"])
+        desk.sweep()
+        assert desk.held() == ["k1"]
 
     def test_fences_rise_though_the_store_forgets_and_the_clock_goes_back(self, desk: Desk) -> None:
         comes(desk)
@@ -249,27 +207,27 @@ class TestRenewing:
         comes(desk)
         desk.claim("k1", "a", ttl_ms=5_000)
         desk.now_ms += 4_000
-        assert desk.renew("k1") == desk.now_ms + 5_000
-        assert desk.renew("k1", ttl_ms=20_000) == desk.now_ms + 20_000
+        assert desk.renew_claim("k1") == desk.now_ms + 5_000
+        assert desk.renew_claim("k1", ttl_ms=20_000) == desk.now_ms + 20_000
         desk.now_ms += 1_000
-        assert desk.renew("k1", ttl_ms=-1) == desk.now_ms + 19_000
-        assert desk.renew("k1") == desk.now_ms + 20_000
+        assert desk.renew_claim("k1", ttl_ms=-1) == desk.now_ms + 19_000
+        assert desk.renew_claim("k1") == desk.now_ms + 20_000
 
     def test_only_its_holder_renews_it_and_only_in_time(self, desk: Desk) -> None:
         comes(desk)
         desk.claim("k1", "a", ttl_ms=5_000)
-        assert desk.renew("k1", holder="another") is None
-        assert desk.renew("k2") is None
+        assert desk.renew_claim("k1", holder="another") is None
+        assert desk.renew_claim("k2") is None
         desk.now_ms += 5_000
-        assert desk.renew("k1") is None
+        assert desk.renew_claim("k1") is None
 
     def test_who_renewed_it_last_says_what_it_is_bound_to(self, desk: Desk) -> None:
         comes(desk)
         desk.claim("k1", "a", ttl_ms=40_000)
-        desk.renew("k1", bound=False)
+        desk.renew_claim("k1", bound=False)
         desk.pass_ms(20_000)
         assert desk.held() == ["k1"]
-        desk.renew("k1", bound=True)
+        desk.renew_claim("k1", bound=True)
         desk.pass_ms(10_000)
         assert desk.held() == []
 
@@ -277,5 +235,5 @@ class TestRenewing:
         comes(desk)
         desk.claim("k1", "a")
         before = desk.read("a")
-        desk.renew("k1")
+        desk.renew_claim("k1")
         assert desk.read("a") == before

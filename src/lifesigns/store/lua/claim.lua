@@ -20,7 +20,8 @@ end
 -- Until when the lease runs on which it can be claimed; nothing while it cannot.
 local function lease_of(rec, name, inst)
   local x = find(rec, inst)
-  if not x or rank_of(rec) ~= rec[RANK] then return end
+  local rank, ranks = rank_of(rec)
+  if not x or rank ~= rec[RANK] or ranks ~= rec[RANKS] then return end
   local ends = tonumber(redis.call('ZSCORE', KEYS[3], name .. SEP .. inst .. SEP .. x[SESSION]) or 0)
   return ends > now and ends or nil
 end
