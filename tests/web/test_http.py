@@ -255,6 +255,12 @@ async def test_an_unknown_address_is_not_found(hub: RunningHub) -> None:
             assert await refused(stranger, "GET", path) == (404, "not_found", None), path
 
 
+async def test_the_address_of_sockets_says_that_it_takes_no_plain_call(
+    http: httpx.AsyncClient,
+) -> None:
+    assert await refused(http, "GET", "/v1/connect") == (400, "bad_request", None)
+
+
 OTHER_METHODS = [
     ("POST", "/v1/pulse/a", "DELETE, GET, HEAD, PUT"),
     ("PATCH", "/v1/pulse/a", "DELETE, GET, HEAD, PUT"),

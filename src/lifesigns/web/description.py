@@ -381,6 +381,15 @@ PATHS: dict[str, Schema] = {
             ),
         )
     },
+    "/v1/connect": {
+        "get": operation(
+            "connect",
+            "Open a WebSocket",
+            {"description": "A WebSocket; a key that is not good is told by its closing code"},
+            *(400, 403, 503),
+            status=101,
+        )
+    },
     "/livez": {
         "get": operation(
             "livez", "Is the process up?", answer(ref("Up"), "It is"), 403, 500, keys=NO_KEY

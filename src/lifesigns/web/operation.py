@@ -34,6 +34,11 @@ async def readyz(desk: Desk, request: Request) -> Response:
     return reply({"status": "ready"})
 
 
+async def connect(desk: Desk, request: Request) -> Response:
+    # Upgrades never come here: whoever does has come without one.
+    raise BadRequest("This address takes a WebSocket, and no plain call.")
+
+
 async def health(desk: Desk, request: Request) -> Response:
     try:
         ping_ms = await desk.store.ping_ms()
@@ -181,5 +186,6 @@ ROUTES = (
     Route("/health", handler(health), methods=["GET"]),
     Route("/metrics", handler(metrics), methods=["GET"]),
     Route("/openapi.json", handler(openapi), methods=["GET"]),
+    Route("/v1/connect", handler(connect), methods=["GET"]),
     Route("/v1/stats", handler(stats), methods=["GET"]),
 )
