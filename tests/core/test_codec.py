@@ -96,6 +96,19 @@ class TestWhatIsWritten:
         want = "83a474797065a26f6ba372656601a46c69737493cb3ff0000000000000c0c3"
         assert MSGPACK.encode(message).hex() == want
 
+    @BOTH
+    @pytest.mark.parametrize("count", [0, 1, 40])
+    def test_what_is_joined_of_parts_reads_as_if_it_had_been_written_whole(
+        self, codec: Codec, count: int
+    ) -> None:
+        head, entries = {"type": "t", "ref": None}, [{"n": i, "é": '"\\'} for i in range(count)]
+        encoded = [codec.encode(entry) for entry in entries]
+        joined = codec.with_list(head, "all", encoded)
+        assert same(codec.decode(joined), {**head, "all": entries})
+        named = {f'{i}é"\\' * i: entry for i, entry in enumerate(entries)}
+        pairs = [codec.pair(name, codec.encode(entry)) for name, entry in named.items()]
+        assert same(codec.decode(codec.with_map(head, "all", pairs)), {**head, "all": named})
+
     def test_json_never_writes_what_json_has_no_word_for(self) -> None:
         with pytest.raises(ValueError, match="not JSON compliant"):
             JSON.encode({"a": math.nan})
@@ -104,6 +117,12 @@ class TestWhatIsWritten:
         other = Codec("other", binary=True)
         with pytest.raises(NotImplementedError):
             other.encode({})
+        with pytest.raises(NotImplementedError):
+            other.pair("", b"")
+        with pytest.raises(NotImplementedError):
+            other.with_list({}, "", [])
+        with pytest.raises(NotImplementedError):
+            other.with_map({}, "", [])
         with pytest.raises(NotImplementedError):
             other.decode(b"")
 

@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from math import isfinite
+from struct import pack
 from typing import Any, NoReturn
 
 import msgpack
@@ -54,6 +55,18 @@ class Codec:
         """
         raise NotImplementedError
 
+    def pair(self, key: str, value: bytes) -> bytes:
+        """Write an entry of a map whose value is encoded already."""
+        raise NotImplementedError
+
+    def with_list(self, head: Mapping[str, Any], name: str, entries: Sequence[bytes]) -> bytes:
+        """Write a message whose last field is a list of entries that are encoded already."""
+        raise NotImplementedError
+
+    def with_map(self, head: Mapping[str, Any], name: str, pairs: Sequence[bytes]) -> bytes:
+        """Write a message whose last field is a map of pairs that are encoded already."""
+        raise NotImplementedError
+
     def decode(self, payload: bytes) -> dict[str, Any]:
         """Read one whole message; raises ``BadJson`` or ``BadValue`` and nothing else."""
         raise NotImplementedError
@@ -64,6 +77,18 @@ class _Json(Codec):
 
     def encode(self, message: Mapping[str, Any]) -> bytes:
         return _write_json(message).encode()
+
+    def pair(self, key: str, value: bytes) -> bytes:
+        return b"%b:%b" % (_write_json(key).encode(), value)
+
+    def with_list(self, head: Mapping[str, Any], name: str, entries: Sequence[bytes]) -> bytes:
+        return b"%b[%b]}" % (self._begin(head, name), b",".join(entries))
+
+    def with_map(self, head: Mapping[str, Any], name: str, pairs: Sequence[bytes]) -> bytes:
+        return b"%b{%b}}" % (self._begin(head, name), b",".join(pairs))
+
+    def _begin(self, head: Mapping[str, Any], name: str) -> bytes:
+        return b"%b," % self.encode(head)[:-1] + self.pair(name, b"")
 
     def decode(self, payload: bytes) -> dict[str, Any]:
         try:
@@ -90,6 +115,20 @@ class _Msgpack(Codec):
 
     def encode(self, message: Mapping[str, Any]) -> bytes:
         return msgpack.packb(message, use_bin_type=True)  # type: ignore[no-any-return]
+
+    def pair(self, key: str, value: bytes) -> bytes:
+        return msgpack.packb(key) + value  # type: ignore[no-any-return]
+
+    def with_list(self, head: Mapping[str, Any], name: str, entries: Sequence[bytes]) -> bytes:
+        return self._begin(head, name) + pack(">BI", 0xDD, len(entries)) + b"".join(entries)
+
+    def with_map(self, head: Mapping[str, Any], name: str, pairs: Sequence[bytes]) -> bytes:
+        return self._begin(head, name) + pack(">BI", 0xDF, len(pairs)) + b"".join(pairs)
+
+    def _begin(self, head: Mapping[str, Any], name: str) -> bytes:
+        start = self.encode(head)
+        assert 0x80 <= start[0] < 0x8F, "a head has fewer than 15 fields"
+        return bytes([start[0] + 1]) + start[1:] + self.pair(name, b"")
 
     def decode(self, payload: bytes) -> dict[str, Any]:
         if len(payload) > _UNSKIMMED_BYTES:

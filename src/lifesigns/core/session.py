@@ -195,9 +195,13 @@ class ServerSession:
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Queue a message."""
+        if self.closing is None:
+            self.send_encoded(self.codec.encode(message))
+
+    def send_encoded(self, payload: bytes) -> None:
+        """Queue a message that is encoded already."""
         if self.closing is not None:
             return
-        payload = self.codec.encode(message)
         if self._out is None:
             self._out = [payload]
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from struct import pack
 from typing import Any, Protocol
 
 from lifesigns.core.codec import Codec
@@ -50,22 +49,7 @@ def listing(
     codec: Codec, type_: str, head: Mapping[str, Any], name: str, entries: Sequence[bytes]
 ) -> Packet:
     """Build a message of entries that are encoded already."""
-    start = codec.encode({"type": type_, **head})
-    if codec.binary:
-        assert 0x80 <= start[0] < 0x8F, "a head has fewer than 15 fields"
-        count = pack(">BI", 0xDD, len(entries))
-        payload = b"".join(
-            (
-                bytes([start[0] + 1]),
-                start[1:],
-                bytes([0xA0 + len(name)]),
-                name.encode(),
-                count,
-                *entries,
-            )
-        )
-    else:
-        payload = b"".join((start[:-1], b',"', name.encode(), b'":[', b",".join(entries), b"]}"))
+    payload = codec.with_list({"type": type_, **head}, name, entries)
     packet = Packet(type_, payload, head.get("cursor"))
     packet.entries = len(entries)
     return packet

@@ -8,18 +8,16 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from lifesigns.core.codec import Codec
 from lifesigns.core.errors import Internal, LifesignsError, RateLimited
 from lifesigns.core.evidence import checked
 from lifesigns.core.request import CheckAsked
 from lifesigns.core.session import ServerSession
+from lifesigns.hub.packet import portions
 from lifesigns.web.lobby import Lobby
 
 log = logging.getLogger(__name__)
 
 WAITING = 100  # checks of one peer; a burst of messages is as long
-
-ROOM_BYTES = 512  # for what stands around the entries of a frame
 
 
 class Checks:
@@ -109,10 +107,9 @@ def send_checked(
     limit_bytes: int,
 ) -> None:
     """Queue a ``checked`` in as many frames as its size needs."""
-    parts = split(session.codec, entries, limit_bytes)
-    for i, part in enumerate(parts):
-        more = {"more": True} if i < len(parts) - 1 else {}
-        session.send(reply_to("checked", ref, agents=part, **more))
+    codec = session.codec
+    pairs = [codec.pair(name, codec.encode(entry)) for name, entry in entries.items()]
+    _send_parts(session, reply_to("checked", ref), codec.with_map, pairs, limit_bytes)
 
 
 def send_listed(
@@ -123,19 +120,18 @@ def send_listed(
     limit_bytes: int,
 ) -> None:
     """Queue an answer that is a list of agents, in as many frames as its size needs."""
-    parts = split(session.codec, {str(i): entry for i, entry in enumerate(entries)}, limit_bytes)
-    for i, part in enumerate(parts):
-        more = {"more": True} if i < len(parts) - 1 else {}
-        session.send(reply_to(name, ref, agents=list(part.values()), **more))
+    codec = session.codec
+    encoded = [codec.encode(entry) for entry in entries]
+    _send_parts(session, reply_to(name, ref), codec.with_list, encoded, limit_bytes)
 
 
-def split(codec: Codec, entries: Mapping[str, Any], limit_bytes: int) -> list[Mapping[str, Any]]:
-    """Halve a map until each part fits into a frame, with room for what stands around it."""
-    if len(entries) <= 1 or len(codec.encode(entries)) <= limit_bytes - ROOM_BYTES:
-        return [entries]
-    items = list(entries.items())
-    half = len(items) // 2
-    return [
-        *split(codec, dict(items[:half]), limit_bytes),
-        *split(codec, dict(items[half:]), limit_bytes),
-    ]
+def _send_parts(
+    session: ServerSession,
+    head: Mapping[str, Any],
+    join: Callable[[Mapping[str, Any], str, Sequence[bytes]], bytes],
+    entries: Sequence[bytes],
+    limit_bytes: int,
+) -> None:
+    for begin, end in portions(entries, limit_bytes):
+        more = {"more": True} if end < len(entries) else {}
+        session.send_encoded(join({**head, **more}, "agents", entries[begin:end]))
