@@ -12,6 +12,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from lifesigns.web.pulse_socket import SILENCE_S, PulseSocket
 from tests.agent import living
 from tests.hub import Reachable, RunningHub, running_hub
 from tests.patience import SOON_S, until
@@ -76,6 +77,7 @@ async def test_a_known_agent_is_introduced_and_its_every_heartbeat_told_from_whi
             assert introduced == {"event": "connected", **shown}
         assert set(await listener.ping()) == {"event", "ts"}
         assert (await elsewhere.ping())["event"] == "pong"
+        assert (await http.get("/health")).json()["subscribers"] == 1
         for by in (http, there, http):  # twice without news
             told = await put(by, "a", status="thinking", task="x", context={"at": 1})
             for each in (listener, elsewhere):
@@ -98,6 +100,7 @@ async def test_a_known_agent_is_introduced_and_its_every_heartbeat_told_from_whi
             "task": "x",
             "ts": back["last_heartbeat"],
         }
+    await until(lambda: not hub.hub.lobby.open and not hub.hub.lobby.fanout.watchers)
 
 
 async def test_an_agent_nobody_knows_is_waited_for(
@@ -169,6 +172,19 @@ async def test_a_revoked_key_a_ticket_and_a_drain(fresh_url: str) -> None:
             assert await browser.ended() == 1001
 
 
+async def test_a_listener_who_is_gone_is_found_out(hub: RunningHub) -> None:
+    async with listening(hub, "a") as listener:
+        assert (await listener.ping())["event"] == "pong"
+        (connection,) = hub.hub.lobby.open
+        assert isinstance(connection, PulseSocket)
+        now = hub.hub.lobby.loop.time()
+        assert connection.tick(now) == now + SILENCE_S
+        await listener.ping()  # it answers the hub's before it says that
+        assert connection.tick(now) == now + SILENCE_S
+        assert connection.tick(now) is None, "it had no time to answer"
+        assert await listener.ended() == 1006
+
+
 async def test_a_listener_who_does_not_read_is_owed_the_latest_alone(fresh_url: str) -> None:
     """Neither beats nor pongs may pile up for it."""
     async with (
@@ -181,7 +197,8 @@ async def test_a_listener_who_does_not_read_is_owed_the_latest_alone(fresh_url: 
         beats = 120
         for i in range(beats):
             await put(http, "a", status="busy", task=str(i), context="x" * 15_000)
-        waiting = connection._transport.get_write_buffer_size()  # type: ignore[attr-defined]
+        assert isinstance(connection, PulseSocket)
+        waiting = connection._transport.get_write_buffer_size()
         assert waiting < 200_000 < beats * 15_000
         heard = []
         while not heard or heard[-1]["task"] != str(beats - 1):

@@ -27,6 +27,8 @@ RESERVE = 0.4  # of the time of a drain: for the last beats, and for leaving the
 CLOSES_PER_S = 1_000  # each is a handshake and a hello at another hub a moment later
 BACK_WITHIN_MS = 1_000  # a few agents come back within this
 TOLD_AT_ONCE = 200  # one turn of the loop tells so many, a few ms
+CLOSE_WAIT_S = 2.0  # how long a peer may take to answer a close
+GOING_AWAY = 1001
 STEP_S = 0.01  # how soon a hub that waits sees that all have gone
 
 

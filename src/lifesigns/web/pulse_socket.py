@@ -21,7 +21,7 @@ from lifesigns.hub.packet import Packet
 from lifesigns.web.door import Asked, Knock, identify
 from lifesigns.web.framing import PING, TEXT, Framing, frame
 from lifesigns.web.http import refuse
-from lifesigns.web.lobby import Lobby
+from lifesigns.web.lobby import CLOSE_WAIT_S, GOING_AWAY, Lobby
 from lifesigns.web.spectator import Spectator
 
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SILENCE_S = 30.0  # then a peer is pinged, and after as long again it is gone
-CLOSE_WAIT_S = 2.0  # how long it may take to answer a close
 MESSAGE_BYTES = 65_536  # it has nothing to say but pings
-GOING_AWAY = 1001
 _PING = frame(PING, b"")
 
 
@@ -225,7 +223,8 @@ class PulseSocket(asyncio.Protocol):
         if framing is None:
             return
         writes = framing.data_to_send()
-        self._transport.write(b"".join(writes))
+        if writes:
+            self._transport.write(b"".join(writes))
         if framing.code is not None and self._cut_at is None:
             lobby = self._lobby
             self._cut_at = lobby.loop.time() + CLOSE_WAIT_S

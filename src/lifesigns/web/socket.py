@@ -43,7 +43,7 @@ from lifesigns.web.answer import reply_to
 from lifesigns.web.door import Asked, identify, open_door
 from lifesigns.web.framing import BINARY, PING, TEXT, Framing, frame
 from lifesigns.web.guest import Guest, Question
-from lifesigns.web.lobby import Lobby
+from lifesigns.web.lobby import CLOSE_WAIT_S, GOING_AWAY, Lobby
 from lifesigns.web.pulse_socket import PulseSocket
 
 if TYPE_CHECKING:
@@ -52,9 +52,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CLOSE_WAIT_S = 2.0  # how long the peer may take to answer a close
 BACKLOG_BYTES = 1_048_576  # of answers to a peer that does not read; then nothing is read of it
-GOING_AWAY = 1001
 
 
 class HubProtocol(asyncio.Protocol):
