@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from pathlib import Path
 
@@ -49,7 +50,7 @@ async def test_top_shows_the_fleet_through_the_loss_of_its_hub(folder: Path) -> 
                 await http.put("/v1/pulse/w02", json={"state": "error"})
                 await seen(shown, "1 error 3", "1-7 of 40")
                 assert "no hub answers" not in shown.text
-                shown.type("q")
+                process.send_signal(signal.SIGTERM)
                 async with asyncio.timeout(SOON_S):
                     assert await process.wait() == 0
             assert (shown.modes, shown.settings()) == ({"25"}, before)

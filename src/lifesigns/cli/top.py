@@ -58,8 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if on_screen and not args.once:
         from lifesigns.cli.screen import Screen
 
-        with Screen() as screen:
-            asyncio.run(top.on(screen))
+        asyncio.run(top.on(Screen()))
     else:
         asyncio.run(top.in_words(args.once))
     return 0
@@ -80,7 +79,7 @@ class Top:
         self._heard = time.monotonic()  # the last moment with a hub
 
     async def on(self, screen: Screen) -> None:
-        """Show it on a screen until somebody quits."""
+        """Show it on a screen until somebody quits; the screen is taken when signals are heard."""
         from lifesigns.client import Hub
 
         loop = asyncio.get_running_loop()
@@ -90,7 +89,9 @@ class Top:
         loop.add_signal_handler(signal.SIGWINCH, self._draw_all, screen)
         loop.add_reader(screen.keyboard, self._take, screen)
         hub = Hub(self._config.url, self._config.key)
-        await self._together(self._follow(hub, waits=True), self._ask(hub), self._draw(hub, screen))
+        with screen:
+            works = (self._follow(hub, waits=True), self._ask(hub), self._draw(hub, screen))
+            await self._together(*works)
 
     async def in_words(self, once: bool) -> None:
         """Tell of it in lines, once or for ever."""
