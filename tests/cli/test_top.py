@@ -109,6 +109,16 @@ def test_a_screen_of_any_size_is_filled_and_not_left(size: tuple[int, int]) -> N
     assert sum(wide for _, wide in columns) + len(GAP) * (len(columns) - 1) <= size[0]
 
 
+def test_a_narrow_screen_leaves_out_states_in_which_nobody_is() -> None:
+    roll, pane = Roll(Choice(states=frozenset({"stalled"}))), Pane()
+    roll.load({"a": agent("a", "offline"), "b": agent("b", "busy")})
+    assert drawn(pane, roll, (150, 9))[1].count(" ") > 20
+    line = drawn(pane, roll, (60, 9))[1]
+    assert (
+        line.replace("\x1b[7m", "").replace("\x1b[0m", "") == "2 stalled 0  6 busy 1  9 offline 1"
+    )
+
+
 def test_what_is_no_terminal_gets_a_line() -> None:
     roll = Roll(Choice())
     roll.load({name: agent(name, "stalled") for name in "cab"} | {"x": agent("x", "offline")})

@@ -215,14 +215,20 @@ def _head(roll: Roll, width: int, head: str) -> str:
 
 def _states(roll: Roll, look: Look, width: int) -> str:
     """Count the states beside their keys; those that are chosen stand out."""
+    counts, chosen = roll.counts, roll.choice.states
+    texts = {
+        state: f"{number} {state} {counts[state]}" for number, state in enumerate(WORST_FIRST, 1)
+    }
+    if len(GAP.join(texts.values())) > width:
+        texts = {state: text for state, text in texts.items() if counts[state] or state in chosen}
     shown, left = [], width
-    for number, state in enumerate(WORST_FIRST, 1):
-        text = f"{number} {state} {roll.counts[state]}"
-        left -= len(text) + len(GAP)
+    for state, text in texts.items():
+        left -= len(text)
         if left < 0:
             break
-        painted = look.paint(text, state) if roll.counts[state] else text
-        shown.append(f"{REVERSE}{text}{PLAIN_AGAIN}" if state in roll.choice.states else painted)
+        left -= len(GAP)
+        painted = look.paint(text, state) if counts[state] else text
+        shown.append(f"{REVERSE}{text}{PLAIN_AGAIN}" if state in chosen else painted)
     return GAP.join(shown)
 
 
