@@ -348,10 +348,18 @@ class TestWhomACheckIsAbout:
                 agents_of(message, LIMITS)
             assert caught.value.field == "agents"
 
-    @pytest.mark.parametrize("bad", ["", "a b", "x" * 129, "me", 5, None, ["a"], True])
-    def test_a_bad_id_is_a_bad_value_by_its_place(self, bad: Any) -> None:
-        with pytest.raises(BadValue) as caught:
+    @pytest.mark.parametrize(
+        ("bad", "kind"),
+        [
+            *((bad, BadRequest) for bad in ("", "a b", "x" * 129, "me")),
+            *((bad, BadValue) for bad in (5, None, ["a"], True)),
+        ],
+    )
+    def test_a_bad_id_is_refused_by_its_place(self, bad: Any, kind: type[LifesignsError]) -> None:
+        """In a check it was a bad value, and everywhere else a bad request."""
+        with pytest.raises(kind) as caught:
             agents_of({"agents": ["a", "b", "c", bad]}, LIMITS)
+        assert type(caught.value) is kind
         assert caught.value.field == "agents[3]"
 
 

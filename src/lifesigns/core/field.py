@@ -12,7 +12,7 @@ from typing import Any
 
 from lifesigns.core.access import check_agent_id, check_instance
 from lifesigns.core.codec import check_bulk
-from lifesigns.core.errors import BadRequest, BadValue
+from lifesigns.core.errors import BadValue
 from lifesigns.core.instant import from_text
 from lifesigns.core.model import Limits
 from lifesigns.core.presence import HINTS
@@ -91,10 +91,7 @@ def agents_of(message: Mapping[str, Any], limits: Limits) -> list[str]:
     ids: dict[str, None] = {}
     for i, each in enumerate(value):
         path = f"agents[{i}]"
-        try:
-            ids[check_agent_id(_text(each, path), path)] = None
-        except BadRequest as bad:
-            raise BadValue(bad.message, field=path) from bad
+        ids[check_agent_id(_text(each, path), path)] = None
     return list(ids)
 
 
