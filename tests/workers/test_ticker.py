@@ -227,7 +227,7 @@ class TestWatermark:
     ) -> None:
         """An agent that got on was told to have stalled while its words stood in line."""
         async with station(fresh_url, flush_s=3_600) as here:
-            agent = await here.opened("a", status="busy", progress_ttl_ms=300)
+            agent = await here.opened("a", status="busy", progress_ttl_ms=1_000)
             stalls_ms = here.clock.at_ms(agent.lease.stalls_at or 0)
             if stood_still:  # the words came in time, and lay there unread
                 await until_later(here, stalls_ms + 100)
