@@ -158,10 +158,10 @@ class TestEvidence:
 
 async def test_the_changes_of_a_project_are_counted(fresh_url: str) -> None:
     async with station(fresh_url) as here:
-        assert await here.store.seq(DEFAULT_PROJECT) == 0
+        assert await here.store.changes(DEFAULT_PROJECT, 60) == 0
         for number in range(20):
             await here.opened(f"a{number}")
-        assert await here.store.seq(DEFAULT_PROJECT) == 20
+        assert await here.store.changes(DEFAULT_PROJECT, 60) == 20
 
 
 async def test_a_ping_is_measured_or_says_that_the_store_is_away(

@@ -273,12 +273,19 @@ class Store:
                 total[rank] = total.get(rank, 0) + n
         return total
 
-    async def seq(self, project: str) -> int:
-        """Add up how many changes a project has had."""
-        seqs = await asyncio.gather(
-            *[self._link.ask("HGET", lane.keys[0], "seq") for lane in self.lanes(project)]
+    async def changes(self, project: str, span_s: float) -> int:
+        """Count the changes of a project within the last seconds, as far as the log reaches."""
+        since_ms = self._clock.at_ms(self._loop.time() - span_s)
+        counts = [self._changes(lane, since_ms) for lane in self.lanes(project)]
+        return sum(await asyncio.gather(*counts))
+
+    async def _changes(self, lane: Lane, since_ms: int) -> int:
+        # Numbers are dense in a log, so its first entry tells how many there are to the last.
+        found, last = await asyncio.gather(
+            self._link.ask("XRANGE", lane.keys[3], since_ms, "+", "COUNT", 1),
+            self._link.ask("HGET", lane.keys[0], "seq"),
         )
-        return sum(int(seq or 0) for seq in seqs)
+        return int(last or 0) - int(found[0][0].partition(b"-")[2]) + 1 if found else 0
 
     async def ping_ms(self) -> float:
         """Measure how long the store takes to answer."""

@@ -18,7 +18,7 @@ from lifesigns.store.store import Store
 
 GOOD_S = 5.0
 REMEMBERED = 256
-CHANGES_SPAN_S = 60.0
+CHANGES_SPAN_S = 10.0
 
 
 @dataclass(slots=True)
@@ -83,7 +83,6 @@ class Census:
         self._store = store
         self._loop = asyncio.get_running_loop()
         self._looks: dict[tuple[str, str, str | None], tuple[float, asyncio.Task[Tally]]] = {}
-        self._changes: dict[str, tuple[float, int]] = {}
 
     async def take(self, project: str, by: str, value: str | None = None) -> Tally:
         """Count the living agents of a project by a part, and add one of their numbers up."""
@@ -99,14 +98,8 @@ class Census:
         return await asyncio.shield(look)
 
     async def changes_per_s(self, project: str) -> float:
-        """Tell how many changes a second came since this was last asked, within a minute."""
-        now, seq = self._loop.time(), await self._store.seq(project)
-        before, former = self._changes.get(project, (now, seq))
-        if now - before >= 1 or project not in self._changes:
-            self._changes[project] = (now, seq)
-        if not 0 < now - before <= CHANGES_SPAN_S:
-            return 0.0
-        return max(0.0, round((seq - former) / (now - before), 2))
+        """Tell how many changes a second came lately."""
+        return round(await self._store.changes(project, CHANGES_SPAN_S) / CHANGES_SPAN_S, 2)
 
     async def _look(self, project: str, by: str, value: str | None) -> Tally:
         tally = Tally()
