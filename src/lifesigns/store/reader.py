@@ -40,7 +40,7 @@ class Page(NamedTuple):
     records: list[tuple[str, bytes, list[bytes | None]]]
 
 
-Waiting = asyncio.Future[Reading]
+Waiting = asyncio.Future[dict[str, Reading]]  # of all agents that are read with one
 
 
 class Reader:
@@ -53,14 +53,18 @@ class Reader:
         self.hold: Hold | None = None  # what this hub knows of one
 
     def read(self, lane: Lane, agent: str) -> Waiting:
-        """Ask for an agent; the future ends with its reading, or with ``Unavailable``."""
+        """Ask for an agent; the future ends with what its batch read, or with ``Unavailable``."""
         if not self._wanted:
             self._loop.call_soon(self._send)
         agents = self._wanted.setdefault(lane, {})
         waiting = agents.get(agent)
         if waiting is None:
-            waiting = agents[agent] = self._loop.create_future()
-            waiting.add_done_callback(heed)
+            if len(agents) % BATCH == 0:
+                waiting = self._loop.create_future()
+                waiting.add_done_callback(heed)
+            else:  # there is room where the one before it is
+                waiting = next(reversed(agents.values()))
+            agents[agent] = waiting
         return waiting
 
     async def scan(self, lane: Lane) -> AsyncIterator[Presence]:
@@ -108,10 +112,10 @@ class Reader:
         for lane, agents in wanted.items():
             names = list(agents)
             for i in range(0, len(names), BATCH):
-                self._send_batch(lane, names[i : i + BATCH], agents)
+                self._send_batch(lane, names[i : i + BATCH], agents[names[i]])
         self._link.flush()
 
-    def _send_batch(self, lane: Lane, names: Sequence[str], waiting: dict[str, Waiting]) -> None:
+    def _send_batch(self, lane: Lane, names: Sequence[str], waiting: Waiting) -> None:
         self._link.run(
             script.READ,
             _keys(lane),
@@ -119,23 +123,22 @@ class Reader:
             lambda reply: self._answer(lane, names, waiting, reply),
         )
 
-    def _answer(
-        self, lane: Lane, names: Sequence[str], waiting: dict[str, Waiting], reply: Any
-    ) -> None:
+    def _answer(self, lane: Lane, names: Sequence[str], waiting: Waiting, reply: Any) -> None:
+        if waiting.done():
+            return
         if isinstance(reply, Exception):
-            for name in names:
-                if not waiting[name].done():
-                    waiting[name].set_exception(Unavailable("The store is away."))
+            waiting.set_exception(Unavailable("The store is away."))
             return
         now_ms, epoch, gap_ms = reply[0], reply[1].decode(), int(reply[2])
+        found = {}
         for i, name in enumerate(names):
             packed, leases = reply[3 + 2 * i], reply[4 + 2 * i]
             presence = None
             if packed is not None:
                 record = self._unpack(packed, leases, now_ms, gap_ms)
                 presence = present(lane.project, name, record, epoch=epoch, now_ms=now_ms)
-            if not waiting[name].done():
-                waiting[name].set_result(Reading(presence, now_ms))
+            found[name] = Reading(presence, now_ms)
+        waiting.set_result(found)
 
 
 def heed(waiting: asyncio.Future[Any]) -> None:

@@ -229,13 +229,14 @@ class Store:
 
     async def read(self, project: str, agent: str) -> Reading:
         """Read one agent as it is now."""
-        return await self._within(self.reader.read(self.lane(project, agent), agent))
+        return (await self._within(self.reader.read(self.lane(project, agent), agent)))[agent]
 
     async def readings(self, project: str, agents: Sequence[str]) -> list[Reading]:
         """Read many agents as they are now, in their order."""
         self.check_able()
         waiting = [self.reader.read(self.lane(project, agent), agent) for agent in agents]
-        return await self._within(asyncio.gather(*waiting))
+        await self._within(asyncio.gather(*dict.fromkeys(waiting)))
+        return [read.result()[agent] for read, agent in zip(waiting, agents, strict=True)]
 
     async def past(self, project: str, agent: str) -> tuple[list[Passage], list[Life]]:
         """Read an agent's last changes, and its lives that have ended; not those of long ago."""
