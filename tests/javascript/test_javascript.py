@@ -22,15 +22,15 @@ PACKAGE = HERE.parents[1] / "src" / "lifesigns" / "javascript"
 
 
 @contextlib.asynccontextmanager
-async def playing(
-    scenario: str, *urls: str, module: Path = PACKAGE / "lifesigns.js", key: str = ROOT_KEY
+async def running(
+    program: Path, *urls: str, module: Path = PACKAGE / "lifesigns.js", key: str = ROOT_KEY
 ) -> AsyncIterator[Process]:
-    """Run a scenario; when the block is left it must have ended well."""
+    """Run a program under Node for as long as the block lasts."""
     node = shutil.which("node")
     assert node is not None, "the JavaScript client is tested with Node 20 or newer"
     given = {"MODULE": module.as_uri(), "LIFESIGNS_URL": urls[0] if urls else ""}
     process = await asyncio.create_subprocess_exec(
-        *(node, str(HERE / f"{scenario}.mjs"), *urls),
+        *(node, str(program), *urls),
         env={"PATH": os.environ["PATH"], "LIFESIGNS_KEY": key, **given},
         stdin=DEVNULL,
         stdout=PIPE,
@@ -38,22 +38,37 @@ async def playing(
     )
     try:
         yield process
-        async with asyncio.timeout(2 * SOON_S):
-            out, err = await process.communicate()
-        assert process.returncode == 0, (out + err).decode()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
 
 
-async def asked(process: Process) -> str:
-    """Wait for what the scenario asks for."""
+@contextlib.asynccontextmanager
+async def playing(
+    scenario: str, *urls: str, module: Path = PACKAGE / "lifesigns.js", key: str = ROOT_KEY
+) -> AsyncIterator[Process]:
+    """Run a scenario; when the block is left it must have ended well."""
+    program = HERE / f"{scenario}.mjs"
+    async with running(program, *urls, module=module, key=key) as process:
+        yield process
+        async with asyncio.timeout(2 * SOON_S):
+            out, err = await process.communicate()
+        assert process.returncode == 0, (out + err).decode()
+
+
+async def line_of(process: Process) -> str:
+    """Wait for the next line of a program."""
     assert process.stdout is not None
     async with asyncio.timeout(SOON_S):
-        while line := (await process.stdout.readline()).decode():
-            if line.startswith("please "):
-                return line.removeprefix("please ").strip()
+        return (await process.stdout.readline()).decode().rstrip("\n")
+
+
+async def asked(process: Process) -> str:
+    """Wait for what the scenario asks for."""
+    while line := await line_of(process):
+        if line.startswith("please "):
+            return line.removeprefix("please ")
     return "nothing any more"
 
 
@@ -124,3 +139,24 @@ async def test_programs_of_the_pulse_api_run_as_they_are_printed(
         playing("reference", hub.url, str(tmp_path), *programs),
     ):
         pass
+
+
+async def test_the_dashboard_in_thirty_lines_draws_what_changes(
+    fresh_url: str, tmp_path: Path
+) -> None:
+    """With the package where npm would put it."""
+    program = tmp_path / "dashboard.mjs"
+    program.write_bytes((HERE.parents[1] / "docs" / "examples" / program.name).read_bytes())
+    (tmp_path / "node_modules").mkdir()
+    (tmp_path / "node_modules" / "lifesigns").symlink_to(PACKAGE)
+    async with (
+        running_hub(fresh_url) as hub,
+        hub.client() as client,
+        running(program, hub.url) as process,
+    ):
+        assert await line_of(process) == "nobody"
+        await client.put("/v1/pulse/a", json={"status": "idle"})
+        assert await line_of(process) == "1 available"
+        assert await line_of(process) == "  a online: nothing -> available"
+        await client.delete("/v1/pulse/a")
+        assert await line_of(process) == "1 offline"
