@@ -227,7 +227,7 @@ class TestMessages:
             ({"type": "watch", "since": 5}, "since"),
             ({"type": "watch", "detail": "whole"}, "detail"),
             ({"type": "unwatch"}, "watch"),
-            ({"type": "check", "agents": ["a", "a b"]}, "agents[1]"),
+            ({"type": "check", "agents": ["a", 1]}, "agents[1]"),
             ({"type": "check", "agents": ["a"], "within": -1}, "within"),
             ({"type": "check", "agents": ["a"], "detail": "counts"}, "detail"),
             ({"type": "bye", "reason": "x" * 1_025}, "reason"),
@@ -244,6 +244,12 @@ class TestMessages:
         assert asked.say(message | {"ref": 3}) is SIGN
         assert asked.refusal() == {"code": "bad_value", "ref": 3, "field": field}
         assert asked.session.closing is None
+
+    @BOTH
+    def test_a_bad_id_in_a_check_is_a_bad_request_as_everywhere(self, codec: Codec) -> None:
+        asked = talk(codec)
+        assert asked.say({"type": "check", "agents": ["a", "a b"], "ref": 3}) is SIGN
+        assert asked.refusal() == {"code": "bad_request", "ref": 3, "field": "agents[1]"}
 
     @BOTH
     @pytest.mark.parametrize("name", ["", "Beat", "HELLO", "no such thing", "welcome", "x" * 9_999])
