@@ -225,7 +225,8 @@ class TestWatermark:
     async def test_a_stall_that_is_due_before_words_are_stored_waits_for_them(
         self, fresh_url: str, stood_still: bool
     ) -> None:
-        """An agent that got on was told to have stalled while its words stood in line."""
+        """An agent that got on was told to have stalled while its words stood in line; later still
+        if its stall was due a millisecond before the moment that its hub had reckoned."""
         async with station(fresh_url, flush_s=3_600) as here:
             agent = await here.opened("a", status="busy", progress_ttl_ms=1_000)
             stalls_ms = here.clock.at_ms(agent.lease.stalls_at or 0)

@@ -34,6 +34,7 @@ from lifesigns.store.link import Link
 from lifesigns.store.news import Done, End, News
 from lifesigns.store.ping import Pings
 
+RECKONED_MS = 10  # what is due by the store's clock may differ so much from what a hub reckons
 CARRIED_MS = 10_000  # at least so long an agent has to come from a hub that goes to another
 
 
@@ -150,7 +151,7 @@ class Ingest:
             self._write(lease, now, said, done)
             if stalls_at is not None and stalls_at >= self.read_at:
                 # It may not have stalled when this came: nobody may say so before this is stored.
-                self.commit.guard(self._clock.at_ms(stalls_at))
+                self.commit.guard(self._clock.at_ms(stalls_at) - RECKONED_MS)
             return
         self._renew_and_tell(lease, now, done)
 
