@@ -29,11 +29,13 @@ from lifesigns.store.inbox import TELL, Inbox
 from lifesigns.store.ingest import Ingest
 from lifesigns.store.interest import Interest
 from lifesigns.store.lease import Lane
+from lifesigns.store.ledger import Ledger
 from lifesigns.store.link import Link
 from lifesigns.store.probe import PROBE, SIGNS, Probe
 from lifesigns.store.put import HttpBeat
 from lifesigns.store.registry import Registry
 from lifesigns.store.store import Store, Terms
+from lifesigns.workers.agenda import Agenda
 from lifesigns.workers.sweeper import Sweeper
 from lifesigns.workers.ticker import Ticker
 from lifesigns.workers.warden import Warden
@@ -135,6 +137,8 @@ class Station:
         )
         self.sweeper = Sweeper(self.link, self.store, self.ticker, self.hold, history_len=100_000)
         self.warden = Warden(self.link, self.store, self.ticker, self.ingest)
+        self.ledger = Ledger(self.link, self.store)
+        self.agenda = Agenda(self.link, self.store, self.ledger, self.clock, self.ticker)
         self.ticker.on_tick = self._ticked
         self._loop = asyncio.get_running_loop()
         self._hears = False

@@ -32,6 +32,7 @@ from lifesigns.store.inbox import TELL, Inbox
 from lifesigns.store.ingest import Ingest
 from lifesigns.store.interest import Interest
 from lifesigns.store.keyfile import NAME as KEY_FILE
+from lifesigns.store.ledger import Ledger
 from lifesigns.store.link import Link, ReplyError
 from lifesigns.store.operator import Operator
 from lifesigns.store.probe import PROBE, SIGNS, Probe
@@ -44,6 +45,7 @@ from lifesigns.web.http import Desk, Site
 from lifesigns.web.lobby import Lobby
 from lifesigns.web.rate import Rate
 from lifesigns.web.server import Server, listen
+from lifesigns.workers.agenda import Agenda
 from lifesigns.workers.breaker import Breaker
 from lifesigns.workers.census import Census
 from lifesigns.workers.keeper import Keeper
@@ -169,6 +171,8 @@ class Hub:
         )
         self.warden = Warden(self.link, self.store, self.ticker, self.ingest)
         self.breaker = Breaker(self.ticker, self.hold, self.ingest, enabled=config.breaker)
+        self.ledger = Ledger(self.link, self.store)
+        self.agenda = Agenda(self.link, self.store, self.ledger, self.clock, self.ticker)
         self.ticker.on_tick = self._ticked
         self._inbox_channel = ""
         self._told_at = 0.0
@@ -201,6 +205,7 @@ class Hub:
             gate=self.gate,
             store=self.store,
             registry=self.registry,
+            ledger=self.ledger,
             clock=self.clock,
             ticker=self.ticker,
             sweeper=self.sweeper,
@@ -334,6 +339,7 @@ async def open_hub(config: Config, address: Address, revive: Revive) -> AsyncIte
         asyncio.create_task(hub.sweeper.run(), name="sweeper"),
         asyncio.create_task(hub.warden.run(), name="warden"),
         asyncio.create_task(hub.keeper.run(), name="keeper"),
+        asyncio.create_task(hub.agenda.run(), name="agenda"),
     ]
     for each in loops:
         each.add_done_callback(_mourn)

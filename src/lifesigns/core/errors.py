@@ -121,6 +121,12 @@ class Conflict(LifesignsError):
         return {} if self.state is None else {"state": self.state}
 
 
+class Altered(Conflict):
+    """What was judged is not so any more: somebody else was first."""
+
+    retry = True
+
+
 class NoMatch(Conflict):
     code = "no_match"
 

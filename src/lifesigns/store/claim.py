@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgpack
 
@@ -20,18 +19,14 @@ from lifesigns.core.claim import (
     claim_id,
     spell_told,
 )
-from lifesigns.core.errors import ClaimLost, Unavailable
+from lifesigns.core.errors import ClaimLost
 from lifesigns.core.model import Presence
 from lifesigns.core.presence import present
 from lifesigns.core.record import unpack_record
 from lifesigns.store import script
 from lifesigns.store.ingest import Ingest
-from lifesigns.store.link import Link, ReplyError, Script
+from lifesigns.store.link import Link, Script, translated
 from lifesigns.store.store import Store
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 ASSIGNED, UNASSIGNED = "assigned", "unassigned"  # what a hub is told of the agents that it has
 
@@ -122,7 +117,7 @@ class Claims:
             lanes.setdefault(key, []).extend((claim.id, claim.ends_ms))
         calls = [((key,), (b"", HELD_MS, *flat)) for key, flat in lanes.items()]
         if calls:
-            await _translated(self._link.ask_scripts(script.CLAIM_HOLD, calls))
+            await translated(self._link.ask_scripts(script.CLAIM_HOLD, calls))
 
     async def all(self, project: str) -> list[Claim]:
         """List the claims of a project, the oldest first."""
@@ -161,15 +156,7 @@ class Claims:
         lane = self._store.lane(project, agent)
         packed = msgpack.packb(batch, use_bin_type=False)
         args = (b"", *lane.tail, packed)
-        return await _translated(self._link.ask_script(what, lane.keys, args))
-
-
-async def _translated(asking: Awaitable[T]) -> T:
-    try:
-        return await asking
-    except ReplyError as error:
-        log.warning("the store cannot do it now: %s", error)
-        raise Unavailable("The store cannot do it now.") from error
+        return await translated(self._link.ask_script(what, lane.keys, args))
 
 
 def _claim(id_: str, terms: bytes) -> Claim:

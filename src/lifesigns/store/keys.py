@@ -81,6 +81,36 @@ def bell(project: str, number: int, database: int) -> str:
     return f"ls:{{{TAGS[number]}}}:bell:{database}:{project}"
 
 
+def agenda(number: int) -> str:
+    """ZSET kind, project, document -> when it is due."""
+    return f"ls:{{{TAGS[number]}}}:agenda"
+
+
+def documents(project: str, number: int, kind: str) -> str:
+    """HASH: the documents of a kind."""
+    return f"{all_documents(number)}{project}:{kind}"
+
+
+def all_documents(number: int) -> str:
+    """Tell what the names of all documents in a partition begin with."""
+    return f"ls:{{{TAGS[number]}}}:docs:"
+
+
+def index(project: str, number: int, kind: str, name: str) -> str:
+    """ZSET document -> score: an order in which documents of a kind are listed."""
+    return f"ls:{{{TAGS[number]}}}:index:{project}:{kind}:{name}"
+
+
+def kinds(project: str, number: int) -> str:
+    """SET: of which kinds there are documents."""
+    return f"ls:{{{TAGS[number]}}}:kinds:{project}"
+
+
+def events(project: str, number: int) -> str:
+    """STREAM: what webhooks have to tell."""
+    return f"ls:{{{TAGS[number]}}}:outbox:{project}"
+
+
 def channel(project: str, number: int, database: int) -> str:
     """Name the channel on which a partition's changes are published."""
     return f"ls:{{{TAGS[number]}}}:ch:{database}:{project}"

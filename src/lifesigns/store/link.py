@@ -17,16 +17,27 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from lifesigns.core.backoff import delay_s
 from lifesigns.core.errors import Unavailable
 from lifesigns.store.address import Address
 from lifesigns.store.wire import Arg, Callback, LinkLost, ReplyError, Wire
 
-__all__ = ["Arg", "Callback", "Link", "LinkLost", "ReplyError", "Script", "ServerInfo"]
+__all__ = [
+    "Arg",
+    "Callback",
+    "Link",
+    "LinkLost",
+    "ReplyError",
+    "Script",
+    "ServerInfo",
+    "translated",
+]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 OLDEST_VERSION = (7, 0)
 CONNECT_S = 5.0
@@ -420,3 +431,12 @@ class Link:
                 listener()
         except Exception:
             log.exception("link %s: a listener failed", self.name)
+
+
+async def translated(asking: Awaitable[T]) -> T:
+    """Await an answer for somebody who cannot help what the server refuses."""
+    try:
+        return await asking
+    except ReplyError as error:
+        log.warning("the store cannot do it now: %s", error)
+        raise Unavailable("The store cannot do it now.") from error

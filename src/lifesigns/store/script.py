@@ -43,6 +43,9 @@ CLAIM = _after_prelude("claim")
 CLAIM_RENEW = _after_prelude("claim_renew")
 CLAIM_RELEASE = _after_prelude("claim_release", " flags=allow-oom")
 CLAIM_HOLD = _alone("claim_hold")
+LEDGER = _after_prelude("ledger")
+LEDGER_PAGE = _alone("ledger_page")
+AGENDA = _alone("agenda")
 CLAIMING = (CLAIM, CLAIM_RENEW, CLAIM_RELEASE, CLAIM_HOLD)
 
 ALL = (
@@ -61,4 +64,7 @@ ALL = (
     BEFORE,
     INBOX_ADD,
     STANDING,
+    LEDGER,
+    LEDGER_PAGE,
+    AGENDA,
 )

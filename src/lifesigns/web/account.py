@@ -108,6 +108,7 @@ async def delete_project(desk: Desk, request: Request) -> Response:
     if name == DEFAULT_PROJECT:  # before its agents are forgotten
         raise Conflict(f"The project {name!r} stays.", field="name")
     await desk.store.drop(name)
+    await desk.ledger.drop(name)
     await desk.registry.delete_project(name)
     await desk.lobby.recheck()
     return reply({"ok": True})

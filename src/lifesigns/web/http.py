@@ -36,6 +36,7 @@ from lifesigns.core.model import Limits
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.feed import Feed
 from lifesigns.store.hold import Hold
+from lifesigns.store.ledger import Ledger
 from lifesigns.store.link import ReplyError
 from lifesigns.store.registry import Registry
 from lifesigns.store.store import Store
@@ -62,6 +63,7 @@ class Desk:
     gate: Gate
     store: Store
     registry: Registry
+    ledger: Ledger
     clock: StoreClock
     ticker: Ticker
     sweeper: Sweeper

@@ -30,7 +30,7 @@ if not now then
 end
 local rules = cmsgpack.unpack(ARGV[2])
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-local meta = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'last', 'run', 'standing')
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'last', 'run', 'standing', 'hooks')
 local epoch, seq = meta[1], tonumber(meta[2] or 0)
 if meta[4] ~= run then
   -- Restarted, failed over or flushed: numbers that were told may come again with other contents.
@@ -41,7 +41,7 @@ end
 local at = math.max(now, tonumber(meta[3] or 0)) -- never goes back: it orders the log
 local recs, dirty, body, turn, gone, unreadable = {}, {}, {}, {}, {}, {}
 local changes, first, moved, inbox, past, lives, ended = {}, seq + 1, {}, {}, {}, {}, {}
-local letters = {}
+local letters, events = {}, {}
 
 -- An agent that comes while an operator's word stands for all whose names begin like its own.
 local function newcomer(name)
@@ -217,6 +217,11 @@ local function own_key(what, name)
   return string.gsub(KEYS[1], ':meta:', ':' .. what .. ':', 1) .. ':' .. name
 end
 
+-- What webhooks are to tell, of an agent or of none; where nobody listens it is not even noted.
+local function event(type_, name, packed)
+  if meta[6] then events[#events + 1] = {type_, name, packed} end
+end
+
 local function forget(name)
   local rec = recs[name]
   seq = seq + 1
@@ -277,6 +282,10 @@ local function flush()
   end
   for i, message in ipairs(inbox) do
     redis.call('PUBLISH', rules[4] .. message[1], cmsgpack.pack(message[2]))
+  end
+  for _, told in ipairs(events) do
+    redis.call('XADD', (string.gsub(KEYS[1], ':meta:', ':outbox:', 1)), '*',
+      'type', told[1], 'agent', told[2], 'at', string.format('%d', now), 'data', told[3])
   end
   for _, letter in ipairs(letters) do -- kept as those that inbox_add.lua puts there
     local key = own_key('inbox', letter[1])
