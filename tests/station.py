@@ -23,6 +23,7 @@ from lifesigns.core.request import CheckAsked
 from lifesigns.store import keys, script
 from lifesigns.store.address import Address
 from lifesigns.store.clock import StoreClock
+from lifesigns.store.diary import Diary, Upkeep
 from lifesigns.store.entry import Receipt
 from lifesigns.store.hold import Hold
 from lifesigns.store.inbox import TELL, Inbox
@@ -42,6 +43,7 @@ from lifesigns.workers.warden import Warden
 from tests.patience import SOON_S, until
 
 Outcome = Receipt | LifesignsError
+UPKEEP = Upkeep(entries=5, keep_ms=3_600_000, gap_ms=600_000)
 
 
 class Session:
@@ -101,6 +103,7 @@ class Pace:
     patience_s: float = 10.0
     lease_ms: int = 2_500  # the hub's own
     retention_ms: int = 3_600_000
+    diary: Upkeep = UPKEEP
 
 
 class Station:
@@ -138,6 +141,7 @@ class Station:
         self.sweeper = Sweeper(self.link, self.store, self.ticker, self.hold, history_len=100_000)
         self.warden = Warden(self.link, self.store, self.ticker, self.ingest)
         self.ledger = Ledger(self.link, self.store)
+        self.diary = Diary(self.link, self.store, self.clock, pace.diary)
         self.agenda = Agenda(self.link, self.store, self.ledger, self.clock, self.ticker)
         self.ticker.on_tick = self._ticked
         self._loop = asyncio.get_running_loop()

@@ -111,6 +111,19 @@ class Config:
         whole(100, 10_000_000),
         "changes kept a partition of a project: 300 bytes each, so 6 MB at most",
     )
+    diary_len: int = setting(
+        1_000,
+        whole(1, 100_000),
+        "reports of an agent that are listed again: one a minute, for a day",
+    )
+    diary_s: int = setting(
+        30 * DAY_S, whole(60, YEAR_S), "how long a report is kept: what a month's bill is about"
+    )
+    diary_gap_s: float = setting(
+        10.0,
+        number(0, 3600),
+        "how soon the same report is kept again: who says nothing new adds little",
+    )
     hello_timeout_s: float = setting(
         5.0, number(0.1, 300), "for a first message: bad lines take two, and silence holds a file"
     )

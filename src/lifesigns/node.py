@@ -25,6 +25,7 @@ from lifesigns.store import keys, script
 from lifesigns.store.address import Address
 from lifesigns.store.claim import ASSIGNED, UNASSIGNED, Claims
 from lifesigns.store.clock import StoreClock
+from lifesigns.store.diary import Diary, Upkeep
 from lifesigns.store.embedded import EmbeddedStore
 from lifesigns.store.feed import Feed, Source
 from lifesigns.store.hold import Hold
@@ -172,6 +173,12 @@ class Hub:
         self.warden = Warden(self.link, self.store, self.ticker, self.ingest)
         self.breaker = Breaker(self.ticker, self.hold, self.ingest, enabled=config.breaker)
         self.ledger = Ledger(self.link, self.store)
+        upkeep = Upkeep(
+            entries=config.diary_len,
+            keep_ms=config.diary_s * 1000,
+            gap_ms=round(config.diary_gap_s * 1000),
+        )
+        self.diary = Diary(self.link, self.store, self.clock, upkeep)
         self.agenda = Agenda(self.link, self.store, self.ledger, self.clock, self.ticker)
         self.ticker.on_tick = self._ticked
         self._inbox_channel = ""
@@ -206,6 +213,7 @@ class Hub:
             store=self.store,
             registry=self.registry,
             ledger=self.ledger,
+            diary=self.diary,
             clock=self.clock,
             ticker=self.ticker,
             sweeper=self.sweeper,

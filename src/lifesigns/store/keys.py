@@ -111,6 +111,26 @@ def events(project: str, number: int) -> str:
     return f"ls:{{{TAGS[number]}}}:outbox:{project}"
 
 
+def diary(project: str, number: int, book: str, leaf: str) -> str:
+    """STREAM: what an agent reported on a topic; without a leaf, what all such names begin with."""
+    return f"ls:{{{TAGS[number]}}}:diary:{project}:{book}:{leaf}"
+
+
+def leaf(agent: str, topic: str) -> str:
+    """Name what a diary is of."""
+    return f"{agent}{SEPARATOR}{topic}"
+
+
+def diaries(project: str, number: int, book: str) -> str:
+    """ZSET agent, topic -> when something was noted last."""
+    return f"ls:{{{TAGS[number]}}}:diaries:{project}:{book}"
+
+
+def books(project: str, number: int) -> str:
+    """SET: in which books there is anything."""
+    return f"ls:{{{TAGS[number]}}}:books:{project}"
+
+
 def channel(project: str, number: int, database: int) -> str:
     """Name the channel on which a partition's changes are published."""
     return f"ls:{{{TAGS[number]}}}:ch:{database}:{project}"

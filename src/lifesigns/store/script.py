@@ -46,6 +46,8 @@ CLAIM_HOLD = _alone("claim_hold")
 LEDGER = _after_prelude("ledger")
 LEDGER_PAGE = _alone("ledger_page")
 AGENDA = _alone("agenda")
+DIARY_NOTE = _alone("diary_note")
+DIARY_LATEST = _alone("diary_latest")
 CLAIMING = (CLAIM, CLAIM_RENEW, CLAIM_RELEASE, CLAIM_HOLD)
 
 ALL = (
@@ -64,6 +66,8 @@ ALL = (
     BEFORE,
     INBOX_ADD,
     STANDING,
+    DIARY_NOTE,
+    DIARY_LATEST,
     LEDGER,
     LEDGER_PAGE,
     AGENDA,

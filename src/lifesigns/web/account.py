@@ -109,6 +109,7 @@ async def delete_project(desk: Desk, request: Request) -> Response:
         raise Conflict(f"The project {name!r} stays.", field="name")
     await desk.store.drop(name)
     await desk.ledger.drop(name)
+    await desk.diary.drop(name)
     await desk.registry.delete_project(name)
     await desk.lobby.recheck()
     return reply({"ok": True})

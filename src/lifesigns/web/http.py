@@ -34,6 +34,7 @@ from lifesigns.core.errors import (
 )
 from lifesigns.core.model import Limits
 from lifesigns.store.clock import StoreClock
+from lifesigns.store.diary import Diary
 from lifesigns.store.feed import Feed
 from lifesigns.store.hold import Hold
 from lifesigns.store.ledger import Ledger
@@ -64,6 +65,7 @@ class Desk:
     store: Store
     registry: Registry
     ledger: Ledger
+    diary: Diary
     clock: StoreClock
     ticker: Ticker
     sweeper: Sweeper
