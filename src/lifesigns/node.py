@@ -41,6 +41,7 @@ from lifesigns.store.registry import Registry
 from lifesigns.store.store import Store, Terms
 from lifesigns.web import account, claim, inbox, operation, override, page, pulse, sse
 from lifesigns.web.auth import Gate, OpenGate
+from lifesigns.web.dialect import Dialect
 from lifesigns.web.door import Rules
 from lifesigns.web.http import Desk, Site
 from lifesigns.web.lobby import Lobby
@@ -61,6 +62,8 @@ Revive = Callable[[], Awaitable[None]] | None
 # Nearly all that a call makes ends with it, without the collector. With its own thresholds the
 # slowest of large checks were three times as slow.
 COLLECTIONS = (10_000, 5, 10)
+# The published APIs that are served beside our own.
+DIALECTS: tuple[Dialect, ...] = ()
 FEED_SILENT_S = 1.5  # a half-open feed is found within three seconds
 OWN_TICK_S = 1.0  # how often a hub tells itself something, to hear how late it comes
 PARTING_S = 3.0  # how long a hub that goes waits for its last beats to be stored,
@@ -231,7 +234,7 @@ class Hub:
             open_metrics=config.loopback,
         )
         rooms = (pulse, override, claim, inbox, sse, account, operation, page)
-        self.site = Site(desk, [route for room in rooms for route in room.ROUTES])
+        self.site = Site(desk, [route for room in rooms for route in room.ROUTES], DIALECTS)
 
     async def start(self) -> None:
         """Connect, and join the other hubs."""

@@ -6,7 +6,8 @@ Each has the call (``"PUT /v1/pulse/a"``), what is sent (``body``; ``text`` for 
 ``headers`` that matter, and the ``body``, whole. Where a value cannot be known before stands
 ``"<...>"``, with the name of a kind of ``KINDS``; a kind with ``=`` and a name, like
 ``"<time=beat>"``, must be the same wherever the name stands. ``"<...>": "<more>"`` in a map allows
-other fields.
+other fields. What such a name stood for may be sent later: ``<=key>`` anywhere in a step is the
+value that ``"<text=key>"`` was found to be.
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ KINDS = {
     "number": r"-?\d+(\.\d+)?",
 }
 PLACE = re.compile(r"<(\w+)(?:=(\w+))?>")
+SENT = re.compile(r"<=(\w+)>")
 OPEN = "<...>"
 
 
 async def play(hub: RunningHub, steps: Sequence[Mapping[str, Any]]) -> None:
     """Play a scene; every answer must be as it is written."""
     known: dict[str, Any] = {}
-    for step in steps:
+    for written in steps:
+        step = filled(written, known)
         async with hub.client(step.get("key")) as http:
             answer = await _call(http, step)
         wanted = step["answer"]
@@ -42,6 +45,15 @@ async def play(hub: RunningHub, steps: Sequence[Mapping[str, Any]]) -> None:
         if "body" in wanted:
             wrong = differences(wanted["body"], answer.json(), known)
             assert not wrong, f"{step['call']}: {'; '.join(wrong)}"
+
+
+def filled(written: Any, known: Mapping[str, Any]) -> Any:
+    """Put in what was found before."""
+    if isinstance(written, str):
+        return SENT.sub(lambda place: str(known[place[1]]), written)
+    if isinstance(written, dict):
+        return {name: filled(value, known) for name, value in written.items()}
+    return [filled(each, known) for each in written] if isinstance(written, list) else written
 
 
 async def _call(http: httpx.AsyncClient, step: Mapping[str, Any]) -> httpx.Response:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dialects.golden import differences, play
+from tests.dialects.golden import differences, filled, play
 from tests.hub import running_hub
 
 SCENES = {
@@ -37,3 +37,11 @@ def test_an_answer_that_is_not_as_written_is_told_with_its_place() -> None:
         "/ok is 'nothing' and not True",
     ]
     assert differences({"<...>": "<more>", "n": 1}, found | {"n": 1}, {}) == []
+
+
+def test_what_was_found_can_be_sent() -> None:
+    step = {"call": "GET /a/<=id>", "body": {"n": 1, "keys": ["<=key>", None]}}
+    assert filled(step, {"id": 7, "key": "k"}) == {
+        "call": "GET /a/7",
+        "body": {"n": 1, "keys": ["k", None]},
+    }

@@ -10,7 +10,7 @@ import jsonschema_rs
 import pytest
 
 from lifesigns.web.description import DESCRIPTION
-from lifesigns.web.schema import SCHEMAS
+from lifesigns.web.description.schema import SCHEMAS
 from tests.agent import living
 from tests.hub import RunningHub
 

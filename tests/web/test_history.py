@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from lifesigns.core.instant import from_text
-from lifesigns.web.schema import SCHEMAS
+from lifesigns.web.description.schema import SCHEMAS
 from tests.agent import becomes, living
 from tests.hub import RunningHub, running_hub
 from tests.web.refusal import refused

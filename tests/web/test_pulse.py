@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lifesigns.web.schema import SCHEMAS
+from lifesigns.web.description.schema import SCHEMAS
 from tests.agent import becomes, living, presence
 from tests.hub import RunningHub, hub_process, running_hub
 from tests.server import Server

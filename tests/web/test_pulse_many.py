@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lifesigns.web.schema import SCHEMAS
+from lifesigns.web.description.schema import SCHEMAS
 from tests.agent import presence
 from tests.hub import RunningHub, running_hub
 

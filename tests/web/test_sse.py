@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from lifesigns.web import sse
-from lifesigns.web.schema import SCHEMAS
+from lifesigns.web.description.schema import SCHEMAS
 from tests.agent import connected, living
 from tests.events import listening
 from tests.hub import HubProcess, RunningHub, hub_process, running_hub

@@ -42,6 +42,7 @@ from lifesigns.store.link import ReplyError
 from lifesigns.store.registry import Registry
 from lifesigns.store.store import Store
 from lifesigns.web.auth import PROJECT, Gate, token_of
+from lifesigns.web.dialect import Dialect
 from lifesigns.web.door import Rules
 from lifesigns.web.lobby import Lobby
 from lifesigns.web.origin import check_source
@@ -146,10 +147,13 @@ async def _read(request: Request, limit_bytes: int) -> bytes:
 class Site:
     """The ASGI application."""
 
-    def __init__(self, desk: Desk, routes: Sequence[Route]) -> None:
+    def __init__(
+        self, desk: Desk, routes: Sequence[Route], dialects: Sequence[Dialect] = ()
+    ) -> None:
         self._desk = desk
-        self.routes = routes
-        self._router = Router(routes=routes, redirect_slashes=False)
+        self._dialects = dialects
+        self.routes = [*routes, *(route for each in dialects for route in each.routes)]
+        self._router = Router(routes=self.routes, redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # no lifespan here, and sockets have a way of their own
@@ -157,16 +161,27 @@ class Site:
         scope["app"] = self  # makes the router raise what it would answer as plain text
         scope["desk"] = self._desk
         begun = False
-        origin, origins = Request(scope).headers.get("origin"), self._desk.rules.origins
+        request, origins = Request(scope), self._desk.rules.origins
+        origin, path = request.headers.get("origin"), scope["path"]
+        dialect = next((each for each in self._dialects if each.owns(path)), None)
 
         async def told(message: Message) -> None:
             nonlocal begun
             begun = True
-            if message["type"] == "http.response.start" and origin is not None:
-                MutableHeaders(scope=message).update(shared_with(origin, origins))
+            if message["type"] == "http.response.start":
+                if origin is not None:
+                    MutableHeaders(scope=message).update(shared_with(origin, origins))
+                if dialect is not None and dialect.head is not None:
+                    dialect.head(request, MutableHeaders(scope=message))
             await send(message)
 
-        beats = scope["method"] in ("PUT", "POST") and scope["path"].startswith("/v1/pulse")
+        def refusal(error: LifesignsError) -> Response:
+            return refuse(error) if dialect is None else dialect.refuse(error, request)
+
+        if dialect is None:
+            beats = scope["method"] in ("PUT", "POST") and path.startswith("/v1/pulse")
+        else:
+            beats = dialect.beats(request)
         token = object()
         if beats:
             self._desk.ticker.arriving(token)
@@ -177,12 +192,12 @@ class Site:
             log.debug("a client went away before its request was whole")
         except asyncio.CancelledError:  # the hub goes, and waits for this call no longer
             if not begun:
-                await refuse(Unavailable("This hub goes.", retry_after_s=1.0))(scope, receive, told)
+                await refusal(Unavailable("This hub goes."))(scope, receive, told)
         except Exception as error:
             if begun:
                 log.exception("a call failed after its answer had begun")
                 raise
-            answer = refuse(known := _known(error))
+            answer = refusal(known := _known(error))
             if isinstance(known, MethodNotAllowed):
                 if scope["method"] == "OPTIONS":
                     answer = Response(status_code=204, headers=allowed(origin, origins))

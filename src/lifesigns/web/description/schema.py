@@ -1,12 +1,10 @@
-"""What goes over HTTP, as JSON Schema: the named parts of the description.
+"""What goes over HTTP in our own API, as JSON Schema: the named parts of the description.
 
 Hand-written, because it is the contract and not whatever the code happens to do; only bounds that
 are settings come from their defaults. It must not know which address takes or answers what.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from lifesigns.core.access import RESERVED_IDS, SCOPES
 from lifesigns.core.evidence import ANSWERED, NO_ANSWER, NO_SOCKET
@@ -21,52 +19,25 @@ from lifesigns.core.request import (
     MOST_PICKED,
 )
 from lifesigns.store.registry import TICKETS
+from lifesigns.web.description.term import (
+    COUNT,
+    FLAG,
+    MAP,
+    NUMBER,
+    TEXT,
+    Schema,
+    nullable,
+    record,
+    ref,
+    said,
+    several,
+    tally,
+    words,
+)
 from lifesigns.web.pulse import BULK
 
 LIMITS = Limits()
 
-Schema = dict[str, Any]
-
-
-def ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def record(properties: Schema, *optional: str) -> Schema:
-    """Describe a map whose fields are all there but for the optional ones; more may come."""
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties} | (
-        {"required": required} if required else {}
-    )
-
-
-def words(longest: int, text: str = "") -> Schema:
-    return {"type": "string", "maxLength": longest} | ({"description": text} if text else {})
-
-
-def several(of: Schema, **bounds: int) -> Schema:
-    return {"type": "array", "items": of, **bounds}
-
-
-def tally(of: Schema) -> Schema:
-    return {"type": "object", "additionalProperties": of}
-
-
-def nullable(schema: Schema) -> Schema:
-    if "type" in schema and "enum" not in schema:
-        return schema | {"type": [schema["type"], "null"]}
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def said(text: str, **more: Any) -> Schema:
-    return {"description": text, **more}
-
-
-TEXT: Schema = {"type": "string"}
-NUMBER: Schema = {"type": "number"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-FLAG: Schema = {"type": "boolean"}
-MAP: Schema = {"type": "object"}
 # A name is shown and stored as it is, so that it has no control characters.
 NAME: Schema = {"type": "string", "pattern": r"^[^\x00-\x1f\x7f-\x9f]{1,128}$"}
 TTL: Schema = {

@@ -1,17 +1,16 @@
-"""The REST API as OpenAPI 3.1: every address, what it takes and all that it may answer.
+"""Our own REST API: every address, what it takes and all that it may answer.
 
-Hand-written: the contract that a test holds the routes to. The values themselves are in
-``schema``, the wording of a clause in ``clause``.
+The values themselves are in ``schema``, the wording of a clause in ``clause``.
 """
 
 from __future__ import annotations
 
-from lifesigns import __version__
 from lifesigns.core.filter import WORDS
 from lifesigns.core.presence import DETAILS, STATES
 from lifesigns.core.request import WATCH_DETAILS
-from lifesigns.web import example
-from lifesigns.web.clause import (
+from lifesigns.web.description import example
+from lifesigns.web.description.area import Area
+from lifesigns.web.description.clause import (
     ERRORS,
     READING,
     RETRY_AFTER,
@@ -22,9 +21,10 @@ from lifesigns.web.clause import (
     path,
     query,
 )
+from lifesigns.web.description.schema import NAME, SCHEMAS
+from lifesigns.web.description.term import TEXT, Schema, record, ref, several
 from lifesigns.web.poll import LONGEST_S
 from lifesigns.web.pulse import BULK, LISTED
-from lifesigns.web.schema import NAME, SCHEMAS, Schema, record, ref, several
 from lifesigns.workers.census import METADATA, PARTS
 
 EVENT_STREAM = "text/event-stream"
@@ -39,7 +39,6 @@ CLAIM_ID = path("id", {"type": "string", "pattern": CLAIM_PATTERN})
 KEY_ID = path("id", {"type": "string", "minLength": 1})
 PROJECT_NAME = path("name", ref("ProjectName"))
 EXPAND = query("expand", {"enum": ["instances"]}, "spell the instances out")
-TEXT: Schema = {"type": "string"}
 PART: Schema = {"anyOf": [{"enum": list(PARTS)}, {"type": "string", "pattern": r"^metadata\."}]}
 NO_KEY: tuple[Schema, ...] = ()
 OPEN_ON_LOOPBACK: tuple[Schema, ...] = ({}, {"bearer": []}, {"api_key": []}, {"agent_token": []})
@@ -442,33 +441,4 @@ PATHS["/health"]["get"]["responses"]["503"] = answer(
     ref("Health"), "The store is away; the hub lives"
 ) | {"headers": RETRY_AFTER}
 
-DESCRIPTION: Schema = {
-    "openapi": "3.1.0",
-    "info": {
-        "title": "Lifesigns",
-        "version": __version__,
-        "summary": "Who is alive, and who can take work",
-        "description": "Agents beat, anyone with a key asks. The WebSocket is at `/v1/connect`."
-        " Bounds are those of a hub with its default settings.",
-        "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-    },
-    "security": [{"bearer": []}, {"api_key": []}, {"agent_token": []}],
-    "paths": PATHS,
-    "components": {
-        "schemas": SCHEMAS,
-        "responses": {str(status): error(status) for status in ERRORS},
-        "parameters": {
-            "Project": {
-                "name": "X-Lifesigns-Project",
-                "in": "header",
-                "schema": ref("ProjectName"),
-                "description": "the project that the root key stands in; `default` unless named",
-            }
-        },
-        "securitySchemes": {
-            "bearer": {"type": "http", "scheme": "bearer"},
-            "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            "agent_token": {"type": "apiKey", "in": "header", "name": "X-Agent-Token"},
-        },
-    },
-}
+AREA = Area(PATHS, SCHEMAS, {str(status): error(status) for status in ERRORS})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lifesigns.web.schema import SCHEMAS, Schema, ref
+from lifesigns.web.description.term import Schema, ref
 
 JSON_TYPE = "application/json"
 READING = (400, 401, 403, 404, 500, 503)
@@ -55,8 +55,12 @@ def operation(
     asks: tuple[Schema, ...] = (),
     keys: tuple[Schema, ...] | None = None,
     text: str = "",
+    voice: str = "",
 ) -> Schema:
-    """Describe one method of one address; ``keys`` are the ways in, None: any key."""
+    """Describe one method of one address; ``keys`` are the ways in, None: any key.
+
+    ``voice`` is what the names of the refusals begin with, where they are not ours.
+    """
     described: Schema = {"operationId": name, "summary": summary}
     if text:
         described["description"] = text
@@ -65,10 +69,9 @@ def operation(
         described["parameters"] = parameters
     if takes is not None:
         content = {"schema": ref(takes)} | ({} if sample is None else {"example": sample})
-        required = not {"required", "minProperties"}.isdisjoint(SCHEMAS[takes])
-        described["requestBody"] = {"required": required, "content": {JSON_TYPE: content}}
+        described["requestBody"] = {"content": {JSON_TYPE: content}}
     described["responses"] = {str(status): success} | {
-        str(each): {"$ref": f"#/components/responses/{each}"} for each in sorted(failures)
+        str(each): {"$ref": f"#/components/responses/{voice}{each}"} for each in sorted(failures)
     }
     if keys is not None:
         described["security"] = list(keys)
