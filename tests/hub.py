@@ -23,9 +23,10 @@ import httpx
 
 import lifesigns
 from lifesigns.config import Config
-from lifesigns.node import Hub, Server, listen, open_hub
+from lifesigns.node.hub import Hub, open_hub
 from lifesigns.store.address import Address
 from lifesigns.store.embedded import EmbeddedStore
+from lifesigns.web.server import Server, listen
 from tests.patience import SOON_S, until
 from tests.store.process import servers
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lifesigns import node
 from lifesigns.core.codec import MSGPACK
 from lifesigns.core.instant import from_text
+from lifesigns.node import hub as node
 from tests.agent import Agent, living
 from tests.events import Events, listening
 from tests.hub import running_hub

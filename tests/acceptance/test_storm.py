@@ -19,10 +19,10 @@ import pytest
 import redis.asyncio
 from websockets.exceptions import ConnectionClosed
 
-from lifesigns import node
 from lifesigns.core.change import head_of
 from lifesigns.core.codec import JSON, MSGPACK
 from lifesigns.core.presence import DETAILS
+from lifesigns.node import hub as node
 from lifesigns.store.feed import Feed
 from tests.agent import Agent, connected
 from tests.hub import RunningHub, running_hub

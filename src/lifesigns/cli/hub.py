@@ -13,18 +13,18 @@ from lifesigns.config import Config
 from lifesigns.core.errors import LifesignsError, Unavailable
 
 if TYPE_CHECKING:
-    from lifesigns.node import Starter
+    from lifesigns.node.run import Starter
 
 log = logging.getLogger(__name__)
 
 
 def run_hub(config: Config, starter: Starter) -> None:
     """Run a hub until it is told to go; raise the error that ended it before."""
-    from lifesigns import node
+    from lifesigns.node.run import run
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
-            runner.run(node.run(config, starter))
+            runner.run(run(config, starter))
         except Exception as error:
             log.debug("the hub ended", exc_info=True)
             raise told(_leaf(error), config) from error

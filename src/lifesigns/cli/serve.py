@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction as SubParsers
 
     from lifesigns.cli.log import Signature
-    from lifesigns.node import Bell
+    from lifesigns.node.run import Bell
 
 log = logging.getLogger(__name__)
 

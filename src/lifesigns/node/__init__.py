@@ -1,0 +1,1 @@
+"""One hub, put together: the only room that knows all others."""
