@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 # A bound for what takes milliseconds; only a failure ever waits so long.
 SOON_S = 30.0
@@ -15,3 +18,13 @@ async def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         await asyncio.sleep(0.005)
+
+
+async def until_told(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask until the answer is one that counts as true, and answer it."""
+    deadline = time.monotonic() + SOON_S
+    while True:
+        if answer := await ask():
+            return answer
+        assert time.monotonic() < deadline, "it was never told"
+        await asyncio.sleep(0.02)

@@ -20,6 +20,7 @@ from lifesigns.kind import (
     HUB_URL,
     INSTANCE,
     ORIGINS,
+    SAMPLED_KEYS,
     STORE,
     choice,
     folder,
@@ -206,6 +207,11 @@ class Config:
     )
     drain_window_s: float = setting(
         4.0, number(0, 600), "closes of thousands are spread over it, and so are their hellos"
+    )
+    sample_keys: tuple[str, ...] = setting(
+        ("model", "queue_depth"),
+        SAMPLED_KEYS,
+        "metadata whose values and numbers are kept over time: what most fleets are planned by",
     )
     key_memory_s: float = setting(
         60.0, number(1, 3600), "a verified key is known: it bridges a store that restarts"

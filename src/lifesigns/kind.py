@@ -87,6 +87,20 @@ def many(each: Kind, takes: str) -> Kind:
     return Kind(takes, read)
 
 
+def few(most: int, each: Kind, takes: str) -> Kind:
+    """Take no more than so many of a kind."""
+    of = many(each, takes)
+
+    def read(text: str) -> object:
+        found = of.read(text)
+        assert isinstance(found, tuple)
+        if len(found) > most:
+            raise ValueError
+        return tuple(dict.fromkeys(found))
+
+    return Kind(takes, read)
+
+
 def secret(low: int, high: int) -> Kind:
     """Take what can be sent in a header: no control characters, no blanks at the ends."""
 
@@ -113,3 +127,8 @@ HUB_URL = matching(rf"https?://{NAME}(/[^\s?#]*)?", "http://host:port or https:/
 # The hub judges the rest: it alone knows which names are reserved.
 AGENT = matching(r"[A-Za-z0-9._:@~-]{1,128}", "an agent's id", optional=True)
 INSTANCE = matching(r"[^\x00-\x1f\x7f-\x9f]{1,128}", "1 to 128 characters", optional=True)
+SAMPLED_KEYS = few(
+    8,
+    matching(r"[^\s,\x00-\x1f\x7f]{1,128}", "a key of metadata"),
+    "up to 8 keys of metadata, parted by commas",
+)

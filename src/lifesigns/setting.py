@@ -127,4 +127,6 @@ def _shown(default: object) -> str:
         return "on" if default else "off"
     if default is None or default == ():
         return "none"
+    if isinstance(default, tuple):
+        return ",".join(default)
     return f"{default:g}" if isinstance(default, float) else str(default)

@@ -83,12 +83,14 @@ class TestCounts:
         async with station(fresh_url) as here:
             await fleet(here)
             tally = await Census(here.store).take(DEFAULT_PROJECT, "state", "depth")
-            assert tally.numbers() == {"sum": 7.5, "avg": 2.5, "min": -1, "max": 5.5, "n": 3}
+            assert tally.numbers.spell() == {"sum": 7.5, "avg": 2.5, "min": -1, "max": 5.5, "n": 3}
 
     async def test_a_number_that_nobody_has_is_none(self, fresh_url: str) -> None:
         async with station(fresh_url) as here:
             await fleet(here)
-            numbers = (await Census(here.store).take(DEFAULT_PROJECT, "state", "model")).numbers()
+            numbers = (
+                await Census(here.store).take(DEFAULT_PROJECT, "state", "model")
+            ).numbers.spell()
             assert (numbers["n"], numbers["avg"], numbers["min"], numbers["max"]) == (
                 0,
                 None,
@@ -102,7 +104,7 @@ class TestCounts:
         async with station(fresh_url) as here:
             for agent in ("a", "b"):
                 await here.opened(agent, metadata={"n": 1.7e308})
-            numbers = (await Census(here.store).take(DEFAULT_PROJECT, "state", "n")).numbers()
+            numbers = (await Census(here.store).take(DEFAULT_PROJECT, "state", "n")).numbers.spell()
             assert (numbers["sum"], numbers["avg"], numbers["max"]) == (None, None, 1.7e308)
 
     async def test_an_empty_project_counts_nobody(self, fresh_url: str) -> None:
@@ -115,7 +117,7 @@ class TestCounts:
             await here.opened("a", metadata={"ready": True})
             census = Census(here.store)
             tally = await census.take(DEFAULT_PROJECT, "metadata.ready", "ready")
-            assert (tally.counts, tally.numbers()["n"]) == ({"true": 1}, 0)
+            assert (tally.counts, tally.numbers.spell()["n"]) == ({"true": 1}, 0)
 
 
 class TestLooks:

@@ -33,8 +33,9 @@ from lifesigns.store.link import Link, ReplyError
 from lifesigns.store.operator import Operator
 from lifesigns.store.probe import PROBE, SIGNS, Probe
 from lifesigns.store.registry import Registry
+from lifesigns.store.sample import Samples
 from lifesigns.store.store import Store, Terms
-from lifesigns.web import account, claim, inbox, operation, override, page, pulse, sse
+from lifesigns.web import account, capacity, claim, inbox, operation, override, page, pulse, sse
 from lifesigns.web.auth import Gate, OpenGate
 from lifesigns.web.dialect import Dialect
 from lifesigns.web.door import Rules
@@ -45,6 +46,7 @@ from lifesigns.workers.agenda import Agenda
 from lifesigns.workers.breaker import Breaker
 from lifesigns.workers.census import Census
 from lifesigns.workers.keeper import Keeper
+from lifesigns.workers.sampler import Sampler
 from lifesigns.workers.sweeper import Sweeper
 from lifesigns.workers.ticker import Ticker
 from lifesigns.workers.warden import Warden
@@ -139,6 +141,8 @@ class Hub:
         )
         self.diary = Diary(self.link, self.store, self.clock, upkeep)
         self.agenda = Agenda(self.link, self.store, self.ledger, self.clock, self.ticker)
+        samples = Samples(self.link, self.store)
+        self.sampler = Sampler(self.store, samples, self.clock, self.ticker, config.sample_keys)
         self.ticker.on_tick = self._ticked
         self._inbox_channel = ""
         self._told_at = 0.0
@@ -179,6 +183,7 @@ class Hub:
             warden=self.warden,
             hold=self.hold,
             census=Census(self.store),
+            samples=samples,
             feed=self.feed,
             lobby=self.lobby,
             limits=limits,
@@ -186,10 +191,11 @@ class Hub:
             rules=rules,
             body_bytes=config.body_bytes,
             bulk_body_bytes=config.bulk_body_bytes,
+            sample_keys=config.sample_keys,
             shares_port=config.workers > 1,
             open_metrics=config.loopback,
         )
-        rooms = (pulse, override, claim, inbox, sse, account, operation, page)
+        rooms = (pulse, override, claim, inbox, sse, account, operation, capacity, page)
         self.site = Site(desk, [route for room in rooms for route in room.ROUTES], DIALECTS)
 
     async def start(self) -> None:
@@ -218,7 +224,7 @@ class Hub:
         """Leave the other hubs."""
         try:
             async with asyncio.timeout(min(LEAVING_S, self.lobby.left_s(AFTER_LEAVING))):
-                await self.ticker.leave()
+                await asyncio.gather(self.sampler.leave(), self.ticker.leave())
         except TimeoutError:
             log.info("the store did not hear that this hub goes")
         self.interest.stop()
@@ -307,6 +313,7 @@ async def open_hub(config: Config, address: Address, revive: Revive) -> AsyncIte
         asyncio.create_task(hub.warden.run(), name="warden"),
         asyncio.create_task(hub.keeper.run(), name="keeper"),
         asyncio.create_task(hub.agenda.run(), name="agenda"),
+        asyncio.create_task(hub.sampler.run(), name="sampler"),
     ]
     for each in loops:
         each.add_done_callback(_mourn)

@@ -20,6 +20,7 @@ SEPARATOR = "\x1f"
 NODES = "ls:nodes"
 NODE_COUNTER = "ls:nodecount"
 STORE = "ls:store"
+SAMPLER = "ls:sampler"  # STRING: which hub samples, with its own end
 
 
 def slot(text: str) -> int:
@@ -129,6 +130,11 @@ def diaries(project: str, number: int, book: str) -> str:
 def books(project: str, number: int) -> str:
     """SET: in which books there is anything."""
     return f"ls:{{{TAGS[number]}}}:books:{project}"
+
+
+def samples(project: str, grain: str) -> str:
+    """ZSET: samples of a project, packed together -> when the first of them may have been taken."""
+    return f"ls:{{{TAGS[partition(project, '', 1)]}}}:{grain}:{project}"
 
 
 def channel(project: str, number: int, database: int) -> str:

@@ -39,6 +39,8 @@ READ = _alone("read")
 SCAN = _alone("scan")
 INBOX_ADD = _alone("inbox_add")
 STANDING = _alone("standing")
+SAMPLE = _alone("sample")
+SAMPLER = _alone("sampler")
 CLAIM = _after_prelude("claim")
 CLAIM_RENEW = _after_prelude("claim_renew")
 CLAIM_RELEASE = _after_prelude("claim_release", " flags=allow-oom")
@@ -71,4 +73,6 @@ ALL = (
     LEDGER,
     LEDGER_PAGE,
     AGENDA,
+    SAMPLE,
+    SAMPLER,
 )

@@ -111,6 +111,7 @@ async def delete_project(desk: Desk, request: Request) -> Response:
     await desk.ledger.drop(name)
     await desk.diary.drop(name)
     await desk.registry.delete_project(name)
+    await desk.samples.drop(name)
     await desk.lobby.recheck()
     return reply({"ok": True})
 

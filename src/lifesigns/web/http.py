@@ -40,6 +40,7 @@ from lifesigns.store.hold import Hold
 from lifesigns.store.ledger import Ledger
 from lifesigns.store.link import ReplyError
 from lifesigns.store.registry import Registry
+from lifesigns.store.sample import Samples
 from lifesigns.store.store import Store
 from lifesigns.web.auth import PROJECT, Gate, token_of
 from lifesigns.web.dialect import Dialect
@@ -73,6 +74,7 @@ class Desk:
     warden: Warden
     hold: Hold
     census: Census
+    samples: Samples
     feed: Feed
     lobby: Lobby
     limits: Limits
@@ -80,6 +82,7 @@ class Desk:
     rules: Rules
     body_bytes: int
     bulk_body_bytes: int
+    sample_keys: tuple[str, ...]
     shares_port: bool  # with other workers
     open_metrics: bool  # on loopback, metrics and the description need no key
 

@@ -16,10 +16,10 @@ from starlette.routing import Route
 from lifesigns.core.errors import BadRequest, LifesignsError, Unavailable
 from lifesigns.core.instant import to_text
 from lifesigns.core.presence import SLEEPING, STATES
+from lifesigns.core.tally import METADATA, PARTS
 from lifesigns.web.description import DESCRIPTION
 from lifesigns.web.http import Desk, grant_of, handler, reply
 from lifesigns.web.query import query_of
-from lifesigns.workers.census import METADATA, PARTS
 from lifesigns.workers.ticker import Node
 
 
@@ -84,7 +84,7 @@ async def stats(desk: Desk, request: Request) -> Response:
         tally = await census.take(project, by or "state", value)
         body["counts"] = tally.counts
         if value is not None:
-            body["value"] = tally.numbers()
+            body["value"] = tally.numbers.spell()
     return reply(body)
 
 

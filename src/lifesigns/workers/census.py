@@ -7,13 +7,10 @@ one answer serves all who ask within a few seconds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import isfinite
-from typing import Any
 
-from lifesigns.core.codec import JSON
 from lifesigns.core.model import Presence
+from lifesigns.core.tally import Numbers, number_of, part_of
 from lifesigns.store.store import Store
 
 GOOD_S = 5.0
@@ -26,54 +23,13 @@ class Tally:
     """What a look at all living agents found."""
 
     counts: dict[str, int] = field(default_factory=dict)
-    n: int = 0
-    total: float = 0.0
-    least: float | None = None
-    most: float | None = None
+    numbers: Numbers = field(default_factory=Numbers)
 
     def add(self, presence: Presence, by: str, value: str | None) -> None:
-        part = part_of(presence, by)
+        part = part_of(presence.rank, presence.words, by)
         self.counts[part] = self.counts.get(part, 0) + 1
-        number = (presence.words.metadata or {}).get(value) if value else None
-        if isinstance(number, int | float) and not isinstance(number, bool):
-            self.n += 1
-            self.total += number
-            self.least = number if self.least is None else min(self.least, number)
-            self.most = number if self.most is None else max(self.most, number)
-
-    def numbers(self) -> dict[str, Any]:
-        # The largest numbers add up to more than any wire can carry.
-        total = self.total if isfinite(self.total) else None
-        return {
-            "sum": total,
-            "avg": total / self.n if self.n and total is not None else None,
-            "min": self.least,
-            "max": self.most,
-            "n": self.n,
-        }
-
-
-PARTS: dict[str, Callable[[Presence], str | None]] = {
-    "state": lambda p: p.state,
-    "status": lambda p: p.words.status,
-    "dialect": lambda p: p.words.dialect,
-    "group": lambda p: p.words.group,
-    "host": lambda p: p.words.host,
-    "version": lambda p: p.words.version,
-}
-METADATA = "metadata."
-
-
-def part_of(presence: Presence, by: str) -> str:
-    """Say in which heap an agent falls; what it does not say is the heap without a name."""
-    if by.startswith(METADATA):
-        value = (presence.words.metadata or {}).get(by.removeprefix(METADATA))
-        return "" if value is None else value if isinstance(value, str) else _spelt(value)
-    return PARTS[by](presence) or ""
-
-
-def _spelt(value: Any) -> str:
-    return JSON.encode(value).decode()
+        if value and (number := number_of(presence.words, value)) is not None:
+            self.numbers.add(number)
 
 
 class Census:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from lifesigns.core.filter import WORDS
 from lifesigns.core.presence import DETAILS, STATES
 from lifesigns.core.request import WATCH_DETAILS
+from lifesigns.core.tally import METADATA, PARTS
 from lifesigns.web.description import example
 from lifesigns.web.description.area import Area
 from lifesigns.web.description.clause import (
@@ -25,7 +26,6 @@ from lifesigns.web.description.schema import NAME, SCHEMAS
 from lifesigns.web.description.term import TEXT, Schema, record, ref, several
 from lifesigns.web.poll import LONGEST_S
 from lifesigns.web.pulse import BULK, LISTED
-from lifesigns.workers.census import METADATA, PARTS
 
 EVENT_STREAM = "text/event-stream"
 PREFIX = r"^[A-Za-z0-9._:@~-]{0,128}\*$"
