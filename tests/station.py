@@ -244,6 +244,7 @@ class Station:
         self.warden.ticked()
 
     def _up(self) -> None:
+        self.ticker.store_is_back()
         self.commit.unfold()
 
     def _down(self) -> None:

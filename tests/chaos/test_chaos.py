@@ -1,8 +1,6 @@
 """A short run of the scenes: the rules hold after each.
 
-Two scenes are for the long run alone: `the_store_hangs`, which takes long, and
-`one_hub_is_cut_off_from_the_store`, after which an agent with a short ttl is now and then declared
-dead while its hub, just back, says what it had heard meanwhile.
+One scene is for the long run alone, for it takes long: `the_store_hangs`.
 """
 
 from __future__ import annotations
@@ -40,6 +38,7 @@ ACTS: dict[str, tuple[Scene, ...]] = {
     "the way to the store": (
         scene.the_store_is_slow,
         scene.one_hub_hears_no_answer,
+        scene.one_hub_is_cut_off_from_the_store,
         scene.the_feed_is_cut,
         scene.all_ways_to_the_store_are_reset,
     ),

@@ -59,7 +59,8 @@ class Board:
     def renew(self, ttl_ms: int, *members: bytes, age_ms: int = 0) -> list[int]:
         """Lengthen leases; answer the indexes of those that are not there."""
         ages = b"".join((age_ms // 4).to_bytes(2, "big") for _ in members)
-        reply = self._eval(script.RENEW, self.lane.keys[2:3], [self.now_ms, ages, ttl_ms, *members])
+        args = [self.now_ms, ages, ttl_ms, PROJECT, *members]
+        reply = self._eval(script.RENEW, self.lane.keys[2:5:2], args)
         assert reply[0] == self.now_ms
         return reply[1:]
 

@@ -63,6 +63,12 @@ class Life:
         self.stalls_at_ms = inf if said.stalls_in_ms is None else heard_ms + said.stalls_in_ms
         return news
 
+    def hears(self, heard_ms: int, ttl_ms: int, now_ms: int) -> None:
+        """A late sign shortens nothing, be it a later one's lease or one that was lengthened."""
+        self.heard_ms = min(max(self.heard_ms, heard_ms), now_ms)
+        if self.ends_ms % 1 == 0 or self.heard_ms + ttl_ms > now_ms:
+            self.ends_ms = self.heard_ms + ttl_ms
+
     def rank(self, now_ms: int, override: int | None) -> int:
         conditions = [self.said.word if override is None else override]
         if override is None and self.stalls_at_ms <= now_ms:
@@ -203,6 +209,8 @@ class Oracle:
             return BEFORE
         if former and former.session == life.session:
             life.start_ms, life.rev = former.start_ms, former.rev
+            life.heard_ms, life.ends_ms = former.heard_ms, former.ends_ms
+            life.hears(heard_ms, life.said.ttl_ms, now_ms)
         life.takes(life.said, heard_ms)
         self.agents[agent] = known
         known.lives[instance] = life
@@ -214,7 +222,7 @@ class Oracle:
         """The session that has the instance says something."""
         life = self.agents[agent].lives[instance]
         life.n += 1
-        life.heard_ms, life.ends_ms = heard_ms, heard_ms + said.ttl_ms
+        life.hears(heard_ms, said.ttl_ms, now_ms)
         self.settle(self.agents[agent], now_ms, news=life.takes(said, heard_ms))
 
     def post(self, agent: str, instance: str, said: Says, now_ms: int) -> None:
@@ -236,18 +244,24 @@ class Oracle:
             life.heard_ms, life.ends_ms = now_ms, now_ms + said.ttl_ms
         return self.settle(known, now_ms, news=life.takes(said, now_ms))
 
-    def renew(self, agent: str, instance: str, heard_ms: int) -> None:
+    def renew(self, agent: str, instance: str, now_ms: int, heard_ms: int) -> None:
         life = self.agents[agent].lives[instance]
-        life.heard_ms, life.ends_ms = heard_ms, heard_ms + life.said.ttl_ms
+        ends_ms = heard_ms + life.said.ttl_ms
+        tells = life.ends_ms % 1 == 0 and life.ends_ms <= now_ms + life.said.ttl_ms
+        if ends_ms > (life.ends_ms if tells else now_ms):
+            life.heard_ms, life.ends_ms = max(life.heard_ms, heard_ms), ends_ms
 
     def breaks(
         self, agent: str, instance: str, now_ms: int, *, grace_ms: int, heard_ms: int
     ) -> None:
         known = self.agents[agent]
         life = known.lives[instance]
+        told_ms = heard_ms + life.said.ttl_ms
+        most_ms: float = now_ms + grace_ms
+        if life.ends_ms % 1 and life.ends_ms > told_ms:
+            most_ms -= 0.75  # it still tells nothing
         life.heard_ms = max(life.heard_ms, heard_ms)
-        life.ends_ms = max(life.ends_ms, heard_ms + life.said.ttl_ms)
-        life.ends_ms = min(life.ends_ms, now_ms + grace_ms)
+        life.ends_ms = min(max(life.ends_ms, told_ms), most_ms)
         life.why = "disconnected"
         self.settle(known, now_ms)
 

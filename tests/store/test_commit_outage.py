@@ -86,6 +86,30 @@ class TestLostLinks:
                 assert (await here.read(agent)).words.task == "task 11"
                 assert len(told) <= 13, "no change twice"
 
+    async def test_news_that_come_back_tell_of_the_last_sign_of_life(
+        self, valkey_server: MakeServer
+    ) -> None:
+        """They were as old as the words, if a renewal had come back with them: said once more, for
+        others might have altered the words, they ended the lease of who had beaten all the time."""
+        server = valkey_server()
+        async with Valve(server) as valve, station(valve.url) as here:
+            agent = await here.opened("a", ttl_ms=2_000)
+            valve.hold_questions()
+            now = asyncio.get_running_loop().time()
+            here.ingest.say(agent.lease, {"task": "t"}, None, now - 5.0, None)
+            await until(lambda: here.under_way)
+            agent.renew()
+            await valve.cut()
+            here.ingest.doubt()
+            agent.renew()
+            heard_ms = here.clock.at_ms(agent.lease.beat_at)
+            await until(lambda: here.losses)
+            await here.settle()
+            reading = await here.store.read(DEFAULT_PROJECT, "a")
+            assert reading.presence is not None
+            assert reading.presence.words.task == "t"
+            assert reading.presence.last_heartbeat_ms > heard_ms - 1_000
+
     async def test_a_server_that_crashes_and_comes_back_gets_what_it_lost(
         self, valkey_server: MakeServer
     ) -> None:

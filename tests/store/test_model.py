@@ -91,7 +91,6 @@ class Walk(RuleBasedStateMachine):
         self.oracle = Oracle()
         self.made = 0
         self.heard_is_certain = True
-        self.put_right_ms = 0
         self.waiting: list[tuple[list[Any], int]] = []  # acts of one batch, and what is answered
         self.gone: list[tuple[str, str, str, int]] = []  # sessions that may come back
         self.read_id = "-"
@@ -162,7 +161,6 @@ class Walk(RuleBasedStateMachine):
         agent, instance, life = self._draw(data, self._sockets())
         if same:
             said = life.said
-        age = self._age(life, age)
         row = self._row(agent, instance, life.session, said, n=life.n + 1, rev=life.rev, age_ms=age)
         self.oracle.tell(agent, instance, said, self.now_ms, self.now_ms - age)
         self._act(row, DONE, more)
@@ -182,17 +180,15 @@ class Walk(RuleBasedStateMachine):
         self._act(breaks(*older), NOT_HERE, more)
 
     @rule(data=st.data(), age=ages)
-    @precondition(lambda self: self._kept())
+    @precondition(lambda self: self._sockets())
     def renews(self, data: st.DataObject, age: int) -> None:
         self._flush()
-        agent, instance, life = self._draw(data, self._kept())
-        # A renewal that is older than what others have written meanwhile counts all the same.
-        age = 0 if life.rev else self._age(life, age)
+        agent, instance, life = self._draw(data, self._sockets())
         mine = SEP.join((agent, instance, life.session)).encode()
         other = SEP.join((agent, instance, "01----")).encode()
         assert self.desk.redis.zscore(self.desk.lane.keys[2], mine) is not None
         assert self.desk.renew(life.said.ttl_ms, other, mine, age_ms=age) == [0]
-        self.oracle.renew(agent, instance, self.now_ms - age)
+        self.oracle.renew(agent, instance, self.now_ms, self.now_ms - age)
 
     @rule(data=st.data(), age=ages, more=st.booleans())
     @precondition(lambda self: self._sockets())
@@ -200,8 +196,6 @@ class Walk(RuleBasedStateMachine):
         agent, instance, life = self._draw(data, self._sockets())
         age, grace = self._age(life, age), min(5_000, life.said.ttl_ms)
         row = breaks(agent, instance, life.session, grace_ms=grace, heard_ms=age)
-        if life.ends_ms % 1:
-            self.heard_is_certain = False  # a lease that told nothing is cut to a whole ms
         if life.why != "disconnected":
             self.oracle.breaks(
                 agent, instance, self.now_ms, grace_ms=grace, heard_ms=self.now_ms - age
@@ -314,8 +308,6 @@ class Walk(RuleBasedStateMachine):
         self.heard_is_certain = False  # when one was heard is told in two clocks from now on
         ms += self._number() % 100
         self.desk.now_ms -= ms
-        if ms <= 1_000:
-            self.put_right_ms += ms  # who renews may end earlier by that than anybody knows
         self._serve()
 
     @rule(data=st.data())
@@ -457,7 +449,7 @@ class Walk(RuleBasedStateMachine):
         assert self._scores(6) == gone
         moments = [*members.values(), *claims.values(), *turns.values(), *gone.values()]
         due = self.desk.next_due_ms()
-        assert not moments or (due is not None and due <= ceil(min(moments)) + self.put_right_ms)
+        assert not moments or (due is not None and due <= ceil(min(moments)))
 
     def _compare(self, agent: Agent) -> None:
         record = self.desk.read(agent.name)

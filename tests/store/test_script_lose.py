@@ -93,6 +93,39 @@ def test_one_whose_hub_comes_back_lives_by_its_last_beat(board: Board) -> None:
     assert instance.last_heartbeat_ms == board.now_ms - 500
 
 
+def test_words_that_come_too_late_do_not_end_a_lengthened_lease(board: Board) -> None:
+    """A hub that is back may have words that lay there for long, and later signs unread."""
+    board.beat(hello("a", "i", "01aaaa", ttl_ms=2_000))
+    board.lose("01")
+    board.now_ms += 4_000
+    board.beat(says("a", "i", "01aaaa", n=2, blob=WORDS, age_ms=3_000, ttl_ms=2_000))
+    assert kinds(board) == "osr"
+    assert expires_ms(board) == 6_000
+    assert board.read("a").instances[0].last_heartbeat_ms == board.now_ms - 3_000
+    board.now_ms += 100
+    assert board.sweep() == (0, 0, 0)
+    board.beat(says("a", "i", "01aaaa", n=3, blob=WORDS, age_ms=50, ttl_ms=2_000))
+    assert expires_ms(board) == 1_950
+
+
+def test_who_breaks_off_after_its_hub_was_lost_was_not_heard_then(board: Board) -> None:
+    """Its lengthened lease was cut to the grace, and told of a beat that nobody had sent."""
+    board.beat(hello("a", "i", "01aaaa", ttl_ms=2_000))
+    heard_ms = board.now_ms
+    board.lose("01")
+    board.now_ms += 3_000
+    board.beat(breaks("a", "i", "01aaaa", grace_ms=2_000))
+    assert expires_ms(board) == 1_999
+    (instance,) = board.read("a").instances
+    assert (instance.last_heartbeat_ms, instance.held) == (heard_ms, False)
+    board.now_ms += 2_000
+    assert board.sweep() == (1, 0, 0)
+    gone = board.record("a")
+    assert gone is not None
+    assert gone.last is not None
+    assert gone.last.last_heartbeat_ms == heard_ms
+
+
 def test_a_broken_socket_keeps_its_grace(board: Board) -> None:
     board.beat(hello("a", "i", "01aaaa", ttl_ms=8_000))
     board.now_ms += 1_000

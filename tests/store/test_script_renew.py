@@ -7,7 +7,7 @@ import time
 import pytest
 
 from lifesigns.store.script import RENEW
-from tests.store.board import Board, breaks, hello, leaves
+from tests.store.board import PROJECT, WORDS, Board, breaks, hello, leaves, says
 
 A, B = b"a\x1fi\x1f01aaaa", b"b\x1fi\x1f01aaab"
 
@@ -84,10 +84,10 @@ def test_a_full_call_of_renewals_is_done_in_one(board: Board) -> None:
 def test_the_server_s_own_clock_counts_when_none_is_given(board: Board) -> None:
     board.now_ms = int(time.time() * 1000)
     board.beat(hello("a", "i", "01aaaa"))
-    live = board.lane.keys[2]
-    now_ms, *missing = board.redis.eval(RENEW.source, 1, live, b"", b"\0\0", 7_000, A)
+    keys = board.lane.keys[2:5:2]
+    now_ms, *missing = board.redis.eval(RENEW.source, 2, *keys, b"", b"\0\0", 17_000, PROJECT, A)
     assert missing == []
-    assert list(board.live().values()) == [now_ms + 7_000]
+    assert list(board.live().values()) == [now_ms + 17_000]
     assert abs(now_ms - board.now_ms) < 60_000
 
 
@@ -102,3 +102,38 @@ def test_a_broken_socket_s_lease_ends_with_its_grace_though_it_was_just_renewed(
     board.beat(breaks("a", "i", "01aaaa", grace_ms=5_000))
     assert list(board.live().values()) == [board.now_ms + 5_000]
     assert board.read("a").instances[0].last_heartbeat_ms == heard_ms
+
+
+def test_a_late_renewal_shortens_nothing_that_another_gave(board: Board) -> None:
+    """It waits for up to a second in its hub, while a beat over HTTP is written at once."""
+    board.beat(hello("a", "i", "01aaaa"))
+    board.now_ms += 4_000
+    seq = board.read("a").seq
+    posted = says("a", "i", "", n=1, blob=WORDS, expect=seq)
+    assert board.codes(posted) == [0]
+    board.now_ms += 100
+    assert board.renew(10_000, A, age_ms=900) == []
+    assert board.live() == {A.decode(): board.now_ms - 100 + 10_000}
+    assert board.read("a").instances[0].last_heartbeat_ms == board.now_ms - 100
+
+
+def test_a_lease_that_a_renewal_shortens_is_swept_in_time(board: Board) -> None:
+    """It was lengthened while its hub was taken for lost, and the sweep had seen it so."""
+    board.beat(hello("a", "i", "01aaaa", ttl_ms=1_000))
+    board.lose("01")
+    board.sweep()
+    assert board.next_due_ms() == board.now_ms + 10_001, "at a fraction, rounded up"
+    board.now_ms += 3_000
+    board.renew(1_000, A, age_ms=200)
+    assert board.live() == {A.decode(): board.now_ms + 800}
+    assert board.next_due_ms() == board.now_ms + 800
+
+
+def test_a_renewal_that_is_over_leaves_a_lengthened_lease(board: Board) -> None:
+    board.beat(hello("a", "i", "01aaaa", ttl_ms=1_000))
+    board.lose("01")
+    before = board.live()
+    board.now_ms += 3_000
+    assert board.renew(1_000, A, age_ms=1_000) == []
+    assert board.live() == before
+    assert board.read("a").instances[0].last_heartbeat_ms == board.now_ms - 3_000

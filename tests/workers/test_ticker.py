@@ -17,6 +17,7 @@ from tests.hub import running_hub
 from tests.patience import until
 from tests.server import Server
 from tests.station import Station, station
+from tests.store.peer import Valve
 from tests.workers.wire import wired
 
 MakeServer = Callable[..., Server]
@@ -220,6 +221,26 @@ class TestWatermark:
             await there.ticker.tick()
             await here.ticker.tick()
             assert here.ticker.safe_ms <= ends_ms - 1
+
+    async def test_a_hub_whose_link_is_back_counts_before_it_says_anything(
+        self, valkey_server: MakeServer
+    ) -> None:
+        """Its agents' leases were lengthened and end by their last beats again: nobody else may
+        sweep past what it has not written yet."""
+        server = valkey_server()
+        async with Valve(server) as valve, station(valve.url) as here:
+            agent = await here.opened("a")
+            valve.hold_questions()
+            outcomes = agent.say(task="t")
+            await until(lambda: here.under_way)
+            async with station(server.url) as there:
+                await there.link.ask("HDEL", keys.NODES, here.ticker.node)  # it was found lost
+                await valve.cut()
+                await until(lambda: outcomes)
+                before = here.ticker.safe_ms
+                assert await there.link.ask("HEXISTS", keys.NODES, here.ticker.node)
+                await there.ticker.tick()
+                assert there.ticker.safe_ms <= before, "it has not read its sockets since"
 
     @pytest.mark.parametrize("stood_still", [False, True])
     async def test_a_stall_that_is_due_before_words_are_stored_waits_for_them(

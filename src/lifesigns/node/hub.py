@@ -231,6 +231,7 @@ class Hub:
         await asyncio.gather(self.inbox.aclose(), self.link.aclose())
 
     def _store_is_back(self) -> None:
+        self.ticker.store_is_back()
         self.ingest.commit.unfold()
         self.feed.store_is_back()
         self.interest.store_is_back()

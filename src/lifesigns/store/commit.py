@@ -293,12 +293,13 @@ class Commit:
     def _send_renewal(self, lane: Lane, ttl_ms: int, group: list[Lease], now: float) -> None:
         steps = 1000 / AGE_STEP_MS
         ages = [min(AGE_LIMIT, int((now - lease.beat_at) * steps)) for lease in group]
+        members = [lease.member for lease in group]
         self._flying += 1
         self.renewals += len(group)
         self._link.run(
             script.RENEW,
-            lane.keys[2:3],
-            (b"", pack(f">{len(ages)}H", *ages), ttl_ms, *[lease.member for lease in group]),
+            lane.keys[2:5:2],
+            (b"", pack(f">{len(ages)}H", *ages), ttl_ms, lane.tail[-1], *members),
             lambda reply: self._renewed(ttl_ms, group, ages, reply),
         )
 

@@ -97,7 +97,7 @@ class Ingest:
         if self.interest.wanted:
             self._show(lease, now)
         up = self._link.up
-        self._write(lease, now, {}, done if up else None, hello=True)
+        self._write(lease, {}, done if up else None, hello=True)
         if not up:
             self._loop.call_soon(done, Unavailable("The store is away."))
         return lease
@@ -110,14 +110,10 @@ class Ingest:
             self._show(lease, now)
         if self.pings.waiting:
             self.pings.heard(lease.session, now)
-        if lease.renewing or lease.ended:
-            return
-        news = self._news.get(lease.session)
-        if news is not None:  # they renew it as well
-            news.at = now
-            return
+        if lease.renewing or lease.ended or lease.session in self._news:
+            return  # it is renewed by what waits
         if self._unsaid and lease.session in self._unsaid:
-            self._write(lease, now, {}, None)
+            self._write(lease, {}, None)
             return
         self.commit.renew(lease, now)
 
@@ -148,7 +144,7 @@ class Ingest:
                 self._show(lease, now)
             if self.pings.waiting:
                 self.pings.heard(lease.session, now)
-            self._write(lease, now, said, done)
+            self._write(lease, said, done)
             if stalls_at is not None and stalls_at >= self.read_at:
                 # It may not have stalled when this came: nobody may say so before this is stored.
                 self.commit.guard(self._clock.at_ms(stalls_at) - RECKONED_MS)
@@ -223,7 +219,7 @@ class Ingest:
         if lease is None:
             return
         if (self._loop.time() - lease.beat_at) * 1000 < lease.ttl_ms:
-            self._write(lease, lease.beat_at, {}, None)
+            self._write(lease, {}, None)
         else:  # it could only come and go; the next beat, if there is one, says it
             self._unsaid.setdefault(session, {})
 
@@ -290,14 +286,13 @@ class Ingest:
         if news is not None:
             news.done.append(done)
         elif not lease.epoch:  # its hello is on its way: no beat is confirmed before that
-            self._write(lease, now, {}, done)
+            self._write(lease, {}, done)
         else:
             done(Receipt(lease.seq, lease.epoch, self._clock.at_ms(now) + lease.ttl_ms))
 
     def _write(
         self,
         lease: Lease,
-        now: float,
         said: Mapping[str, Any],
         done: Done | None,
         *,
@@ -306,9 +301,8 @@ class Ingest:
         news = self._news.get(lease.session)
         fresh = news is None
         if news is None:
-            news = self._news[lease.session] = News(self, lease, now)
+            news = self._news[lease.session] = News(self, lease)
             news.said.update(self._unsaid.pop(lease.session, {}))
-        news.at = max(news.at, now)
         news.hello = news.hello or hello
         news.said.update(said)
         if done is not None:
@@ -347,7 +341,7 @@ class Ingest:
         """The store has no such lease: say hello again, as old as it is."""
         if not lease.ended and lease.session in self.leases:
             lease.ends_ms = self._clock.at_ms(self._loop.time())
-            self._write(lease, lease.beat_at, {}, None, hello=True)
+            self._write(lease, {}, None, hello=True)
 
     def _end(self, lease: Lease, end: End) -> None:
         if not lease.ended:

@@ -30,12 +30,15 @@ class Desk(Protocol):
 
 
 class News(Entry):
-    """What a session has to say; later words join those that still wait."""
+    """What a session has to say; later words join those that still wait.
+
+    However old they are, they tell of the session's last sign of life: they set its lease.
+    """
 
     __slots__ = ("_desk", "done", "hello", "lease", "said")
 
-    def __init__(self, desk: Desk, lease: Lease, at: float) -> None:
-        super().__init__(at)
+    def __init__(self, desk: Desk, lease: Lease) -> None:
+        super().__init__(lease.beat_at)
         self._desk = desk
         self.lease = lease
         self.hello = False
@@ -45,6 +48,7 @@ class News(Entry):
     def row(self, now: float) -> list[Any]:
         lease = self.lease
         self._desk.sent(self)
+        self.at = lease.beat_at
         lease.n += 1
         if self.hello:
             lease.rev = 0
@@ -73,7 +77,7 @@ class News(Entry):
 
     def stale(self, now: float) -> bool:
         lease = self.lease  # it came and went while the store was away
-        return lease.ended and (now - self.at) * 1000 > lease.ttl_ms
+        return lease.ended and (now - lease.beat_at) * 1000 > lease.ttl_ms
 
     def landed(self, answer: Answer) -> None:
         self._desk.judge(self, answer)

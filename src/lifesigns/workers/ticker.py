@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgpack
@@ -22,7 +22,7 @@ from lifesigns.store import keys, script
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.hold import Hold
 from lifesigns.store.ingest import Ingest, node_name
-from lifesigns.store.link import Link, ReplyError
+from lifesigns.store.link import Arg, Link, ReplyError
 from lifesigns.store.registry import KEY_REVISION
 
 log = logging.getLogger(__name__)
@@ -139,8 +139,19 @@ class Ticker:
         if self.on_tick is not None:
             self.on_tick()
 
+    def store_is_back(self) -> None:
+        """Be in the list before anything else is said: until then nobody waits for what is here.
+
+        What has come since the last tick may not have been read.
+        """
+        if self._listed:
+            watermark_ms = self._watermark_ms(self._ingest.read_at)
+            keys_, args = self._sign(self.node, watermark_ms, self._lease_ms)
+            self._link.run(script.TICK, keys_, args, lambda _: None)  # the next tick learns of it
+
     async def leave(self) -> None:
         """Take this hub from the list: its watermark holds nobody any more."""
+        self._listed = False
         try:
             await self._link.ask("HDEL", keys.NODES, self.node)
         except (Unavailable, ReplyError) as away:
@@ -205,7 +216,10 @@ class Ticker:
             log.error("beats cannot be written for %g s: they hold up expiry no longer", STUCK_S)
         return True
 
-    async def _tick_as(self, node: str, watermark_ms: float, lease_ms: int) -> None:
+    def _sign(
+        self, node: str, watermark_ms: float, lease_ms: int
+    ) -> tuple[Sequence[Arg], Sequence[Arg]]:
+        """Lay a tick out: keys and arguments."""
         shown = msgpack.packb(
             [
                 self._since_ms,
@@ -215,11 +229,12 @@ class Ticker:
                 0 if self._held_at is None else self._clock.at_ms(self._held_until),
             ]
         )
-        reply = await self._link.ask_script(
-            script.TICK,
-            (keys.NODES, KEY_REVISION),
-            (b"", node, max(0, int(min(watermark_ms, 2**52))), lease_ms, shown),
-        )
+        watermark = max(0, int(min(watermark_ms, 2**52)))
+        return (keys.NODES, KEY_REVISION), (b"", node, watermark, lease_ms, shown)
+
+    async def _tick_as(self, node: str, watermark_ms: float, lease_ms: int) -> None:
+        sign = self._sign(node, watermark_ms, lease_ms)
+        reply = await self._link.ask_script(script.TICK, *sign)
         now_ms, self.revision = reply[0], int(reply[1])
         # The answer of the tick that found it over may have been lost.
         former_ms = min(

@@ -60,6 +60,21 @@ local function ends_of(member)
   return math.min(math.max(ends, grow[member] or ends), cut[member] or math.huge)
 end
 
+-- An instance was heard of. What comes late shortens nothing: a later sign counts for it, and a lease
+-- that was lengthened stays, if by the last sign it would be over. Answers when the lease ends.
+local function hear(x, member, heard, ttl)
+  local known = ends_of(member)
+  local last = math.min(math.max(heard_of(x, known), heard - x[START]), now - x[START])
+  local ends = x[START] + last + ttl
+  x[TTL], x[HEARD] = ttl, false
+  if known % 1 > 0 and ends <= now then
+    x[HEARD], ends = last, known
+  else
+    lease(member, ends)
+  end
+  return ends
+end
+
 -- What lies in the future was noted before the clock went back, and orders nothing any more.
 local function before(start, other)
   return start < other and other <= now
@@ -108,23 +123,25 @@ local function write(entry)
       table.insert(rec[INSTS], x)
     end
   end
-  local foreign = http and x[SESSION] ~= ''
-  if foreign then
-    ttl = x[TTL] -- the lease is its session's
+  local member = name .. SEP .. inst .. SEP .. x[SESSION]
+  local ends = heard + ttl
+  if http and x[SESSION] ~= '' then
+    ends = heard + x[TTL] -- the lease is its session's
+    lengthen(member, ends)
     x[REV] = x[REV] + 1
-    x[REASON], x[HEARD] = '', x[HEARD] and math.max(x[HEARD], heard - x[START])
+    x[HEARD] = x[HEARD] and math.max(x[HEARD], heard - x[START])
     tell(name, x, 'altered')
   else
-    x[N], x[TTL], x[REASON], x[HEARD] = http and n + 1 or n, ttl, '', false
+    x[N] = http and n + 1 or n
+    if x == cur then ends = hear(x, member, heard, ttl) else lease(member, ends) end
   end
+  x[REASON] = ''
   x[PAIRS], x[BLOB], x[SLOTS] = pairs_, blob, slots or 1
   if news then x[SAID] = heard - x[START] end
   if progressed >= 0 then x[PROGRESSED] = heard - progressed - x[START] end
   if worded >= 0 then x[WORDED] = heard - worded - x[START] end
   rec[LAST] = false
-  local member = name .. SEP .. inst .. SEP .. x[SESSION]
-  if foreign then lengthen(member, heard + ttl) else lease(member, heard + ttl) end
-  lower(settle(name, news, '', '', heard + ttl))
+  lower(settle(name, news, '', '', math.floor(ends)))
   return 0
 end
 
@@ -164,10 +181,13 @@ local function mark(entry)
   local member = name .. SEP .. inst .. SEP .. session
   local stairs = x[PAIRS]
   stairs[#stairs + 1], stairs[#stairs + 2] = 0, rank
+  local known, told = ends_of(member), now - age + x[TTL]
   x[REASON] = why
-  x[HEARD] = math.max(heard_of(x, ends_of(member)), now - age - x[START])
-  lengthen(member, now - age + x[TTL])
-  if add[member] then add[member] = math.min(add[member], now + ms) else cut[member] = now + ms end
+  x[HEARD] = math.max(heard_of(x, known), now - age - x[START])
+  lengthen(member, told)
+  local most = now + ms
+  if known % 1 > 0 and known > told then most = most - 0.75 end -- as little as before it tells
+  if add[member] then add[member] = math.min(add[member], most) else cut[member] = most end
   lower(now + ms)
   lower(settle(name, false, '', '', now + ms))
   return 0
@@ -215,7 +235,7 @@ end
 
 local function zadd(scores, how)
   local z = {}
-  for m, t in pairs(scores) do z[#z + 1] = string.format('%d', t); z[#z + 1] = m end
+  for m, t in pairs(scores) do z[#z + 1] = string.format(t % 1 > 0 and '%.2f' or '%d', t); z[#z + 1] = m end
   if #z == 0 then return end
   if how then redis.call('ZADD', KEYS[3], 'XX', how, unpack(z)) else redis.call('ZADD', KEYS[3], unpack(z)) end
 end
