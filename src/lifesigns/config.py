@@ -125,6 +125,20 @@ class Config:
         number(0, 3600),
         "how soon the same report is kept again: who says nothing new adds little",
     )
+    job_window_s: float = setting(
+        1_800.0,
+        number(1, DAY_S),
+        "until a job without a beat is inactive, unless it says: what MoltJobs promises",
+    )
+    dispute_delay_s: float = setting(
+        1_800.0, number(0, YEAR_S), "from inactive to disputable: as long again, to come back"
+    )
+    closed_jobs_s: int = setting(
+        90 * DAY_S, whole(1, 10 * YEAR_S), "how long a closed job is kept: a quarter's accounts"
+    )
+    strict_jobs: bool = setting(
+        False, switch(), "whether a beat for an unknown job is refused: agents may have their own"
+    )
     hello_timeout_s: float = setting(
         5.0, number(0.1, 300), "for a first message: bad lines take two, and silence holds a file"
     )

@@ -59,6 +59,12 @@ UNFLAGGED: Final[Mapping[str, Any]] = {
     "disputable": False,
 }
 
+# What an agent finds in its inbox: all that others do with its job.
+LETTERS: Final = frozenset(
+    PAST[each] for each in ("assign", "approve", "reject", "cancel", "dispute", "reclaim")
+)
+DELIVERED_MS: Final = 2_000  # when another hub does it, if the one that moved the job has not
+
 TRAIL: Final = 200  # steps kept of one job; reject and submit may take turns for ever
 LONGEST_ID: Final = 128
 
@@ -115,6 +121,7 @@ class Job:
     webhook: str | None = None  # which webhook is its own
     more: Mapping[str, Any] | None = None  # what its poster said that nobody here knows
     trail: tuple[Step, ...] = ()
+    letters: tuple[tuple[str, str], ...] = ()  # not yet in an inbox: of what, and whose
 
     @property
     def quiet_ms(self) -> int:
@@ -246,6 +253,8 @@ def note(
     """Put a step into the trail, and tell of it."""
     step = Step(now_ms, type_, by, was, job.status, job.agent, reason)
     noted = replace(job, updated_ms=now_ms, trail=(*job.trail[1 - TRAIL :], step))
+    if type_ in LETTERS and job.agent:
+        noted = replace(noted, letters=(*job.letters, (type_, job.agent)))
     if type_ in UNTOLD:
         return Turn(noted)
     return Turn(noted, (tell(noted, type_, {"reason": reason, **(data or {})}),))
@@ -310,13 +319,17 @@ def spell_step(step: Step) -> dict[str, Any]:
 def pack(job: Job) -> dict[str, Any]:
     """Lay a job out to be kept."""
     body = {each.name: getattr(job, each.name) for each in fields(job)}
-    return body | {"trail": [list(step) for step in job.trail]}
+    body["trail"] = [list(step) for step in job.trail]
+    body["letters"] = [list(each) for each in job.letters]
+    return body
 
 
 def unpack(body: Mapping[str, Any]) -> Job:
     """Read a job that was kept, by a hub of whatever version."""
     known = {name: value for name, value in body.items() if name in _FIELDS}
-    return Job(**known | {"trail": tuple(Step(*step) for step in body["trail"])})
+    known["trail"] = tuple(Step(*step) for step in body["trail"])
+    known["letters"] = tuple((type_, agent) for type_, agent in body["letters"])
+    return Job(**known)
 
 
 _FIELDS = frozenset(each.name for each in fields(Job))

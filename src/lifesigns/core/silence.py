@@ -14,6 +14,7 @@ from lifesigns.core.job import (
     ASSIGNED,
     CLOSED,
     CREATED,
+    DELIVERED_MS,
     DISPUTABLE,
     IN_PROGRESS,
     MISSED,
@@ -61,6 +62,15 @@ def held_due_ms(job: Job, terms: Terms, gap_ms: int) -> int | None:
     """Tell the same where nobody could be heard until ``gap_ms``: each has one window from then."""
     due = due_ms(job, terms)
     return due if due is None or job.status in CLOSED else max(due, gap_ms + job.window_ms)
+
+
+def look_ms(job: Job, terms: Terms, gap_ms: int = 0) -> int | None:
+    """Tell when somebody has to look at a job: its silence, or letters that were not delivered."""
+    due = held_due_ms(job, terms, gap_ms)
+    if not job.letters:
+        return due
+    letters_ms = job.updated_ms + DELIVERED_MS
+    return letters_ms if due is None else min(due, letters_ms)
 
 
 def over(job: Job, terms: Terms, now_ms: int) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import msgpack
 
 from lifesigns.config import Config
+from lifesigns.core import job
 from lifesigns.core.access import DEFAULT_PROJECT
 from lifesigns.core.errors import Unavailable
 from lifesigns.core.model import Limits
@@ -28,6 +29,7 @@ from lifesigns.store.hold import Hold
 from lifesigns.store.inbox import TELL, Inbox
 from lifesigns.store.ingest import Ingest
 from lifesigns.store.interest import Interest
+from lifesigns.store.job import Jobs
 from lifesigns.store.ledger import Ledger
 from lifesigns.store.link import Link, ReplyError
 from lifesigns.store.operator import Operator
@@ -45,6 +47,7 @@ from lifesigns.web.rate import Rate
 from lifesigns.workers.agenda import Agenda
 from lifesigns.workers.breaker import Breaker
 from lifesigns.workers.census import Census
+from lifesigns.workers.job import Foreman
 from lifesigns.workers.keeper import Keeper
 from lifesigns.workers.sampler import Sampler
 from lifesigns.workers.sweeper import Sweeper
@@ -143,6 +146,8 @@ class Hub:
         self.agenda = Agenda(self.link, self.store, self.ledger, self.clock, self.ticker)
         samples = Samples(self.link, self.store)
         self.sampler = Sampler(self.store, samples, self.clock, self.ticker, config.sample_keys)
+        self.jobs = Jobs(self.ledger, self.letters, _job_terms(config))
+        self.foreman = Foreman(self.ledger, self.jobs, self.agenda, self.ticker, self.sweeper)
         self.ticker.on_tick = self._ticked
         self._inbox_channel = ""
         self._told_at = 0.0
@@ -177,6 +182,7 @@ class Hub:
             registry=self.registry,
             ledger=self.ledger,
             diary=self.diary,
+            jobs=self.jobs,
             clock=self.clock,
             ticker=self.ticker,
             sweeper=self.sweeper,
@@ -326,6 +332,15 @@ async def open_hub(config: Config, address: Address, revive: Revive) -> AsyncIte
             each.cancel()
         await asyncio.wait(loops)
         await hub.stop()
+
+
+def _job_terms(config: Config) -> job.Terms:
+    return job.Terms(
+        window_ms=round(config.job_window_s * 1000),
+        dispute_ms=round(config.dispute_delay_s * 1000),
+        kept_ms=config.closed_jobs_s * 1000,
+        strict=config.strict_jobs,
+    )
 
 
 def _limits(config: Config) -> Limits:

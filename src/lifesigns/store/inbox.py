@@ -66,10 +66,11 @@ class Inbox:
         body: Mapping[str, Any],
         *,
         sockets: bool = False,
+        stranger: bool = False,
     ) -> Letter:
         """Put a letter into an agent's inbox; with ``sockets`` those that it has are told too.
 
-        Raises NotFound for an agent that was never seen.
+        Raises NotFound for an agent that was never seen, unless it may be a ``stranger``.
         """
         lane = self._store.lane(project, agent)
         database = self._link.address.db
@@ -80,6 +81,7 @@ class Inbox:
                 *(b"", agent, kind, JSON.encode(body), KEPT, KEPT_MS),
                 keys.bell(project, lane.number, database),
                 keys.inbox(database) if sockets else b"",
+                int(stranger),
             ),
         )
         if number is None:

@@ -37,6 +37,7 @@ from lifesigns.store.clock import StoreClock
 from lifesigns.store.diary import Diary
 from lifesigns.store.feed import Feed
 from lifesigns.store.hold import Hold
+from lifesigns.store.job import Jobs
 from lifesigns.store.ledger import Ledger
 from lifesigns.store.link import ReplyError
 from lifesigns.store.registry import Registry
@@ -68,6 +69,7 @@ class Desk:
     registry: Registry
     ledger: Ledger
     diary: Diary
+    jobs: Jobs
     clock: StoreClock
     ticker: Ticker
     sweeper: Sweeper

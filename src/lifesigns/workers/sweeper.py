@@ -72,6 +72,15 @@ class Sweeper:
             except ReplyError as refused:
                 log.warning("the store refuses the sweep: %s", refused)
 
+    async def gap_ms(self, number: int) -> int:
+        """Tell since when agents of a partition can be heard again; a silence is noted first.
+
+        What was safe before this was asked has had its chance to be heard since then.
+        """
+        place = (keys.part(number), keys.due(number))
+        reply = await self._link.ask_script(script.SERVICE, place, (b"", GAP_MS, 1))
+        return int(reply[1])
+
     async def sweep(self) -> None:
         """Do all that is due now, and learn when to come again."""
         self._due_ms = NEVER
