@@ -5,11 +5,13 @@ The bytes are kept as they came, in rosters too: what is not asked for is never 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgpack
 
+from lifesigns.core.instant import to_text
 from lifesigns.core.model import Record
+from lifesigns.core.presence import NONE, STATES
 from lifesigns.core.record import unpack_record
 
 FORGOTTEN = "g"
@@ -81,6 +83,31 @@ def pack_snapshot(agent: str, record: bytes, ends_ms: int) -> bytes:
     """Put a head before a record that was read and not told."""
     seq, at_ms = tip_of(record)  # a record begins with the same two
     return bytes(msgpack.packb(Head(seq, at_ms, "", 0, agent, 0, ends_ms))) + record
+
+
+def change_of(
+    kind: str,
+    was: int,
+    at_ms: int,
+    fields: dict[str, Any],
+    *,
+    lasted_ms: int,
+    gone: bool,
+) -> dict[str, Any]:
+    """Lay out one change as watchers see it."""
+    change = {
+        "kind": kind,
+        "at": to_text(at_ms),
+        "was": None if was == NONE else STATES[was],
+        **fields,
+    }
+    if kind == "online":
+        change["downtime_ms"] = lasted_ms or None
+    if kind == "recovered":
+        change["for_ms"] = lasted_ms
+    if gone:
+        change["gone"] = True
+    return change
 
 
 # An id of 128 characters, four numbers of nine bytes, and what surrounds them.

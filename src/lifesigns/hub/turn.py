@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from lifesigns.core.change import FORGOTTEN, Head, Place, head_of, rank_of, unpack_change
+from lifesigns.core.change import (
+    FORGOTTEN,
+    Head,
+    Place,
+    change_of,
+    head_of,
+    rank_of,
+    unpack_change,
+)
 from lifesigns.core.codec import Codec
 from lifesigns.core.glance import glance
-from lifesigns.core.instant import to_text
 from lifesigns.core.model import Presence
-from lifesigns.core.presence import DETAILS, KIND_NAMES, KINDS, NONE, STATES, present
+from lifesigns.core.presence import DETAILS, KIND_NAMES, KINDS, NONE, present
 
 # What may differ without being news: a change that was conflated away may leave only this.
 CLOCKS = ("last_heartbeat", "expires_at", "last_progress", "seq", "epoch", "held")
@@ -98,31 +105,6 @@ class Turn:
                 )
             )
         return spelled
-
-
-def change_of(
-    kind: str,
-    was: int,
-    at_ms: int,
-    fields: dict[str, Any],
-    *,
-    lasted_ms: int,
-    gone: bool,
-) -> dict[str, Any]:
-    """Lay out one change as watchers see it."""
-    change = {
-        "kind": kind,
-        "at": to_text(at_ms),
-        "was": None if was == NONE else STATES[was],
-        **fields,
-    }
-    if kind == "online":
-        change["downtime_ms"] = lasted_ms or None
-    if kind == "recovered":
-        change["for_ms"] = lasted_ms
-    if gone:
-        change["gone"] = True
-    return change
 
 
 def conflated(turn: Turn, detail: str, *, seen: bool, gone: bool) -> dict[str, Any] | None:
