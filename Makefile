@@ -33,8 +33,18 @@ run: $(STAMP) ## start a hub with its own Valkey (ARGS go to `lifesigns serve`)
 
 # Most tests wait for a server rather than for the processor: four at a time share even two cores.
 .PHONY: test
-test: $(STAMP) ## run the tests (ARGS go to pytest)
+test: $(STAMP) browser ## run the tests (ARGS go to pytest)
 	@$(BIN)/python -m pytest --numprocesses 4 $(ARGS)
+
+# The dashboard is tested in the distribution's Chromium; another machine brings its own.
+.PHONY: browser
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
+	    [ "$$(id -u)" -eq 0 ] && command -v apt-get >/dev/null \
+	        || { echo 'test: needs chromium; on Debian: apt-get install chromium' >&2; exit 1; }; \
+	    echo 'Installing chromium, in which the dashboard is tested.'; \
+	    export DEBIAN_FRONTEND=noninteractive; apt-get update --quiet --quiet \
+	        && apt-get install --quiet --quiet --yes --no-install-recommends chromium; }
 
 .PHONY: test-redis
 test-redis: $(STAMP) ## run the tests against the redis-server of this machine (ARGS go to pytest)

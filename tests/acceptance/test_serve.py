@@ -53,7 +53,8 @@ async def test_first_start_tells_store_key_ticket_and_ready_and_the_second_no_ke
         told = hub.output
         (key,) = root_keys(told)
         assert f"store: an embedded Valkey in {folder}" in told
-        parts = ("store: ", key, ticket(told), hub.url)
+        address = f"{hub.url}/#ticket={ticket(told)}"  # of the dashboard
+        parts = ("store: ", key, address, "hub 01: ")
         lines = [line_of(told, part) for part in parts]
         assert lines == sorted(lines)
         assert told.splitlines()[-1] == "ready"

@@ -1,7 +1,7 @@
 /** The pulse API as its own programs call it: one import is all that changes. */
 
-import { LifesignsError, Unavailable, refusal } from "./error.js";
 import { DEFAULT_URL, environment } from "./line.js";
+import { fetched } from "./rest.js";
 
 /** @typedef {Record<string, any>} State what the hub tells of an agent */
 /** @typedef {State[] & {agents: State[]}} Fleet agents: an array, and an object that has it */
@@ -11,9 +11,7 @@ class Pulse {
   /** @param {string} url @param {string | undefined} key */
   constructor(url, key) {
     this._root = `${url.replace(/\/+$/, "")}/v1/pulse`;
-    /** @type {Record<string, string>} */
-    this._headers = { "Content-Type": "application/json" };
-    if (key) this._headers.Authorization = `Bearer ${key}`;
+    this._key = key;
   }
 
   /**
@@ -44,18 +42,8 @@ class Pulse {
   }
 
   /** @param {string} method @param {string} path @param {State} [said] @returns {Promise<State>} */
-  async _call(method, path, said) {
-    let answer, told;
-    try {
-      const body = said && JSON.stringify(said);
-      answer = await fetch(this._root + path, { method, headers: this._headers, body });
-      told = await answer.json();
-    } catch (cause) {
-      if (!answer) throw new Unavailable(`No hub answers at ${this._root}.`, "unavailable");
-      throw new LifesignsError(`Who answers at ${this._root} is no hub.`, "internal");
-    }
-    if (answer.ok) return told;
-    throw refusal({ ...told, message: told.error, field: told.detail?.[0]?.field });
+  _call(method, path, said) {
+    return fetched(this._root + path, method, { key: this._key, body: said });
   }
 }
 

@@ -19,6 +19,7 @@
 
 import { ClaimLost, Closed } from "./error.js";
 import { LONGEST_SILENCE_MS, Line } from "./line.js";
+import { fetched } from "./rest.js";
 import { Watch } from "./watch.js";
 
 export { AgentTool } from "./agenttool.js";
@@ -28,6 +29,7 @@ export { Mirror } from "./mirror.js";
 export { Watch } from "./watch.js";
 
 /** @typedef {import("./line.js").Place} Place */
+/** @typedef {import("./mirror.js").Change} Change */
 /** @typedef {import("./mirror.js").Frame} Frame */
 /** @typedef {import("./mirror.js").Presence} Presence */
 /** @typedef {import("./watch.js").Filter} Filter */
@@ -121,16 +123,34 @@ export class Peer {
   }
 }
 
-/** Who asks: checks, claims and watches. Alone it is an observer; an agent has one, too. */
-export class Hub {
+/**
+ * Change a login ticket, as `serve` prints one, for a key that is good for twelve hours.
+ * @param {string} ticket @param {string} [url] of the hub; else the page's own
+ * @returns {Promise<Frame>} `key`, and what it may
+ */
+export function login(ticket, url = "") {
+  return fetched(`${url}/v1/login`, "POST", { body: { ticket } });
+}
+
+/**
+ * Who asks: checks, claims and watches. Alone it is an observer; an agent has one, too.
+ *
+ * It is an EventTarget: `connected` with the welcome as `detail`, `disconnected`, `closed`, and
+ * `notice`.
+ */
+export class Hub extends EventTarget {
   /** @param {Place | Line} [place] */
   constructor(place = {}) {
+    super();
     /** @type {Set<Watch>} */
     this._watches = new Set();
     /** @type {Map<string, Peer>} */
     this._peers = new Map();
     this._line = place instanceof Line ? place : new Line(place, () => ({ claims: this.claims }));
     this._line.addEventListener("connected", () => this._resume());
+    for (const name of ["connected", "disconnected", "closed"]) {
+      this._line.addEventListener(name, (event) => pass(this, name, /** @type {CustomEvent} */ (event).detail));
+    }
     this._line.addEventListener("frame", (event) => this._receive(/** @type {CustomEvent} */ (event).detail));
     this._line.addEventListener("closed", (event) => {
       const { code, reason } = /** @type {CustomEvent} */ (event).detail;
@@ -144,6 +164,11 @@ export class Hub {
   /** Whether there is a line to a hub now. */
   get connected() {
     return this._line.welcome !== null;
+  }
+
+  /** What the key may: `watch`, `agent`, `poster`, `admin` or `root`; known once connected. */
+  get scope() {
+    return this._line.scope;
   }
 
   /** The claims held over this line. */
@@ -193,11 +218,13 @@ export class Hub {
   /**
    * Watch whoever matches. Iterate the answer for the changes; what a reader is too slow for is
    * told as each agent's latest.
-   * @param {Filter} [filter] @param {{detail?: "full" | "lite" | "counts" | "beats"}} [options]
+   * @param {Filter} [filter]
+   * @param {{detail?: "full" | "lite" | "counts" | "beats", told?: ((changes: Change[]) => void) | null}} [options]
+   *   `told` takes the changes of each frame as they come, in place of the iteration: nothing is queued
    * @returns {Watch}
    */
-  watch(filter = {}, { detail = "full" } = {}) {
-    const watch = new Watch(this._line, filter, detail, () => this._watches.delete(watch));
+  watch(filter = {}, { detail = "full", told = null } = {}) {
+    const watch = new Watch(this._line, filter, detail, () => this._watches.delete(watch), told);
     this._watches.add(watch);
     if (this._line.ended) watch._end(new Closed("The line has ended.", "closed"));
     return watch;
@@ -212,6 +239,16 @@ export class Hub {
     } finally {
       watch.close();
     }
+  }
+
+  /**
+   * Call the REST API with the key of this line.
+   * @param {"GET" | "POST" | "PUT" | "PATCH" | "DELETE"} method
+   * @param {string} path from `/v1` on @param {any} [body]
+   * @returns {Promise<Frame>}
+   */
+  call(method, path, body) {
+    return this._line.call(method, path, body);
   }
 
   /** Leave: watches end, claims are released. */
@@ -232,6 +269,7 @@ export class Hub {
 
   /** @param {Frame} frame */
   _receive(frame) {
+    if (frame.type === "notice") return pass(this, "notice", frame);
     if (frame.type === "lost" || frame.type === "regained") return this._peers.get(frame.claim)?._receive(frame);
     if (!frame.watch) return;
     for (const watch of this._watches) if (watch.name === frame.watch) return watch._receive(frame);
@@ -249,7 +287,7 @@ export class Agent extends EventTarget {
    * @param {string} agent its id
    * @param {Place & Words & {ttl?: number, instance?: string}} [options]
    */
-  constructor(agent, { url, key, ttl = 30, instance = globalThis.crypto.randomUUID(), ...words } = {}) {
+  constructor(agent, { url, key, project, ttl = 30, instance = globalThis.crypto.randomUUID(), ...words } = {}) {
     super();
     this.id = agent;
     this.instance = instance;
@@ -259,17 +297,17 @@ export class Agent extends EventTarget {
     this._unsaid = {};
     this._saidAt = -Infinity;
     this._merge(words);
-    this._line = new Line({ url, key }, () => {
+    this._line = new Line({ url, key, project }, () => {
       this._unsaid = {};
       return { agent, instance, ttl, ...this._words, claims: this.hub.claims };
     });
     this.hub = new Hub(this._line);
     for (const name of ["connected", "disconnected", "closed"]) {
-      this._line.addEventListener(name, (event) => this._pass(name, /** @type {CustomEvent} */ (event).detail));
+      this._line.addEventListener(name, (event) => pass(this, name, /** @type {CustomEvent} */ (event).detail));
     }
     this._line.addEventListener("frame", (event) => {
       const frame = /** @type {CustomEvent} */ (event).detail;
-      if (["assigned", "unassigned", "tell", "notice"].includes(frame.type)) this._pass(frame.type, frame);
+      if (["assigned", "unassigned", "tell", "notice"].includes(frame.type)) pass(this, frame.type, frame);
     });
     /** @type {Promise<Agent>} settled when a hub knows it for the first time */
     this.ready = new Promise((resolve, reject) => {
@@ -339,9 +377,9 @@ export class Agent extends EventTarget {
     this._unsaid = {};
     this._saidAt = performance.now();
   }
+}
 
-  /** @param {string} name @param {any} detail */
-  _pass(name, detail) {
-    this.dispatchEvent(new CustomEvent(name, { detail }));
-  }
+/** @param {EventTarget} target @param {string} name @param {any} detail */
+function pass(target, name, detail) {
+  target.dispatchEvent(new CustomEvent(name, { detail }));
 }

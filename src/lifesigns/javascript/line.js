@@ -1,6 +1,7 @@
 /** The way to a hub and back: one socket at a time, begun anew as often as it breaks. */
 
-import { Closed, LifesignsError, Unavailable, refusal } from "./error.js";
+import { Closed, Unavailable, refusal } from "./error.js";
+import { fetched } from "./rest.js";
 import { NodeSocket } from "./socket.js";
 
 /** @typedef {Record<string, any>} Frame one message of the hub */
@@ -10,6 +11,7 @@ import { NodeSocket } from "./socket.js";
  * @property {string | string[]} [url] of one hub, or of several that are tried in turn; else
  *   `LIFESIGNS_URL`, the origin of the page, `http://127.0.0.1:8700`
  * @property {string} [key] else `LIFESIGNS_KEY`; none for a hub without keys
+ * @property {string} [project] for the root key: another project than its own
  */
 
 export const DEFAULT_URL = "http://127.0.0.1:8700";
@@ -17,8 +19,11 @@ const PROTOCOL = "lifesigns.v1.json";
 
 // A client comes back after these, and after no other.
 const RECONNECTABLE = new Set([1001, 1005, 1006, 1011, 1012, 1013, 4008, 4029]);
-const UNAUTHORIZED = 4001;
-const FORBIDDEN = 4003;
+// As what a key that the hub does not take ends the line.
+const TURNED_AWAY = new Map([
+  ["unauthorized", 4001],
+  ["forbidden", 4003],
+]);
 
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 30_000;
@@ -43,12 +48,13 @@ export function environment(name) {
 /** One conversation with a hub, begun anew as often as its socket breaks. */
 export class Line extends EventTarget {
   /** @param {Place} place @param {() => Frame} hello */
-  constructor({ url, key }, hello) {
+  constructor({ url, key, project }, hello) {
     super();
     const origin = globalThis.location?.origin;
     const named = url ?? environment("LIFESIGNS_URL") ?? (origin?.startsWith("http") ? origin : DEFAULT_URL);
     this._urls = [named].flat().map((each) => each.replace(/\/+$/, ""));
     this._key = key ?? environment("LIFESIGNS_KEY");
+    this._project = project;
     this._hello = hello;
     /** @type {any} */
     this._socket = null;
@@ -66,6 +72,8 @@ export class Line extends EventTarget {
     /** @type {Frame | null} the answer to the hello; null: not connected */
     this.welcome = null;
     this.ended = false;
+    /** @type {string} what the key may; without one the hub asks for none */
+    this.scope = "root";
     /** @type {Promise<Ending>} */
     this.closed = new Promise((resolve) => (this._close = resolve));
     this._connect();
@@ -126,7 +134,9 @@ export class Line extends EventTarget {
       socket.onclose = (/** @type {any} */ event) => this._broken(socket, event.code, event.reason);
       socket.onerror = () => {}; // what became of it, the close says
     } catch (error) {
-      if (error instanceof LifesignsError) this.end(error.code === "forbidden" ? FORBIDDEN : UNAUTHORIZED, error.code);
+      const { code } = /** @type {any} */ (error);
+      const ending = TURNED_AWAY.get(code);
+      if (ending) this.end(ending, code);
       else this._again();
     }
   }
@@ -134,16 +144,23 @@ export class Line extends EventTarget {
   /** Change the key for a ticket: no browser lets a page send a header with a socket.
    * @param {string} url @returns {Promise<string>} */
   async _ticket(url) {
-    const response = await fetch(`${url}/v1/tickets`, {
-      method: "POST",
-      headers: { Authorization: `Bearer ${this._key}`, "Content-Type": "application/json" },
-      body: '{"for": "connect"}',
-      signal: AbortSignal.timeout(OPENING_MS),
-    });
-    const told = await response.json();
-    if (response.status === 401 || response.status === 403) throw new LifesignsError(told.error, told.code);
-    if (!response.ok) throw new Error(told.error);
+    const told = await this._fetch(url, "POST", "/v1/tickets", { for: "connect" });
+    this.scope = told.scope;
     return told.ticket;
+  }
+
+  /**
+   * Call the REST API of the hub that the line leads to.
+   * @param {string} method @param {string} path @param {any} [body]
+   * @returns {Promise<Frame>}
+   */
+  call(method, path, body) {
+    return this._fetch(this._urls[this._attempt % this._urls.length], method, path, body);
+  }
+
+  /** @param {string} url @param {string} method @param {string} path @param {any} [body] */
+  _fetch(url, method, path, body) {
+    return fetched(url + path, method, { key: this._key, project: this._project, body });
   }
 
   /** @param {any} socket @param {number} code @param {string} reason */

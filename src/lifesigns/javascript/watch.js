@@ -26,12 +26,16 @@ const QUEUED_CHANGES = 10_000; // beyond them a reader is told of each agent's l
 
 /** A standing question: iterate it for the changes; `agents` is who is here meanwhile. */
 export class Watch {
-  /** @param {Line} line @param {Filter} filter @param {string} detail @param {() => void} left */
-  constructor(line, filter, detail, left) {
+  /**
+   * @param {Line} line @param {Filter} filter @param {string} detail @param {() => void} left
+   * @param {((changes: Change[]) => void) | null} told
+   */
+  constructor(line, filter, detail, left, told) {
     this._line = line;
     this._filter = filter;
     this._detail = detail;
     this._left = left;
+    this._told = told;
     /** @type {string | null} how the hub calls it on this line */
     this.name = null;
     this.mirror = new Mirror();
@@ -130,6 +134,7 @@ export class Watch {
 
   /** @param {Change[]} changes */
   _tell(changes) {
+    if (this._told) return this._told(changes);
     this._queue.push(...changes);
     if (this._queue.length > QUEUED_CHANGES) {
       const latest = new Map();

@@ -33,7 +33,7 @@ class Starter(Protocol):
     """Whoever started a hub: a person, or a process that runs several of them on one port."""
 
     shares_port: bool
-    greets: bool  # whether it wants a login ticket
+    greets: bool  # whether it wants the address of the dashboard, with a login ticket
 
     def announce(self, text: str) -> None:
         """Take a line for people."""
@@ -57,9 +57,12 @@ async def run(config: Config, starter: Starter) -> None:
         stack.callback(listener.close)
         address, revive = await _find_store(config, stack, bell)
         hub = await stack.enter_async_context(open_hub(config, address, revive))
+        url = _url(listener)
         if config.auth:
-            await _open_accounts(config, hub, starter)
-        server = Server(hub.site, hub.lobby, lambda: _ready(hub, listener, starter))
+            await _open_accounts(config, hub, url, starter)
+        elif starter.greets:
+            starter.announce(f"dashboard: {url}/")
+        server = Server(hub.site, hub.lobby, lambda: _ready(hub, url, starter))
         bell.server = server
         await server.serve(sockets=[listener])
 
@@ -125,7 +128,7 @@ async def _stop_store(embedded: EmbeddedStore, bell: Bell) -> None:
             await embedded.stop()
 
 
-async def _open_accounts(config: Config, hub: Hub, starter: Starter) -> None:
+async def _open_accounts(config: Config, hub: Hub, url: str, starter: Starter) -> None:
     now_ms = time.time_ns() // 1_000_000
     made = await hub.registry.ensure_root(config.admin_key, config.data_dir, now_ms=now_ms)
     await hub.gate.recheck()  # a root key that was replaced is no news to those who come now
@@ -135,10 +138,15 @@ async def _open_accounts(config: Config, hub: Hub, starter: Starter) -> None:
         return
     root = Grant(ROOT_ID, DEFAULT_PROJECT, "root")
     ticket, _ = await hub.registry.create_ticket(root, "login", now_ms=now_ms)
-    starter.announce(f"login ticket, good for 15 minutes: {ticket}")
+    # Behind the hash, where no proxy and no log sees it.
+    starter.announce(f"dashboard, its login ticket good for 15 minutes: {url}/#ticket={ticket}")
 
 
-async def _ready(hub: Hub, listener: socket.socket, starter: Starter) -> None:
+async def _ready(hub: Hub, url: str, starter: Starter) -> None:
+    starter.ready(hub.ticker.node, url)
+
+
+def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    starter.ready(hub.ticker.node, f"http://{shown}:{port}")
+    return f"http://{shown}:{port}"

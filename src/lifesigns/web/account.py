@@ -124,7 +124,9 @@ async def create_ticket(desk: Desk, request: Request) -> Response:
     ticket, expires_ms = await desk.registry.create_ticket(
         grant, purpose, ttl_s=ttl_s, now_ms=_now_ms()
     )
-    return reply({"ticket": ticket, "expires_at": to_text(expires_ms)}, 201)
+    body = {"ticket": ticket, "expires_at": to_text(expires_ms)}
+    # A page that knows no more than its key learns so what that may.
+    return reply(body | {"scope": grant.scope, "project": grant.project}, 201)
 
 
 async def login(desk: Desk, request: Request) -> Response:

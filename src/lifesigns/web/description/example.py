@@ -141,7 +141,12 @@ KEY: Example = {
     "expires_at": None,
 }
 SHOWN_KEY = KEY | {"key": "ls_a1b2c3d4e5f6_..."}
-TICKET: Example = {"ticket": "lt_...", "expires_at": "2026-03-22T14:30:30.000Z"}
+TICKET: Example = {
+    "ticket": "lt_...",
+    "expires_at": "2026-03-22T14:30:30.000Z",
+    "scope": "watch",
+    "project": "default",
+}
 STATS: Example = {
     "alive": 3,
     "total": 4,

@@ -417,16 +417,6 @@ PATHS: dict[str, Schema] = {
             keys=OPEN_ON_LOOPBACK,
         )
     },
-    "/lifesigns.js": {
-        "get": operation(
-            "javascript",
-            "The client for browsers and others, as a module",
-            {"description": "The module", "content": {"text/javascript": {"schema": TEXT}}},
-            403,
-            500,
-            keys=NO_KEY,
-        )
-    },
     "/openapi.json": {
         "get": operation(
             "describe",

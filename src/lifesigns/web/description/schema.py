@@ -448,7 +448,14 @@ SCHEMAS: dict[str, Schema] = {
         },
         *("for", "ttl"),
     ),
-    "Ticket": record({"ticket": TEXT, "expires_at": ref("Instant")}),
+    "Ticket": record(
+        {
+            "ticket": TEXT,
+            "expires_at": ref("Instant"),
+            "scope": ref("Scope"),
+            "project": ref("ProjectName"),
+        }
+    ),
     "Login": record({"ticket": TEXT}),
     "Stats": record(STATS, "counts", "value"),
     "Health": record(

@@ -1,0 +1,155 @@
+/** The page: signs in, opens the line, and shows the view that the address names. */
+
+import { Banners } from "./banner.js";
+import { fill, h, write } from "./element.js";
+import { Fleet } from "./fleet.js";
+import { Overview } from "./overview.js";
+import { kept, link, read } from "./route.js";
+import { forgetKey, guarded, keptKey, open, redeem, ticketOfAddress } from "./session.js";
+import { signIn } from "./signin.js";
+import { setClock } from "./time.js";
+
+/**
+ * @typedef {object} View
+ * @property {string} title
+ * @property {HTMLElement} root
+ * @property {() => void} end
+ * @property {() => void} [route] what is asked of it altered; absent: it is made anew
+ * @property {() => void} [recolour]
+ */
+
+/** @type {Record<string, [string, new (page: Page) => View]>} in the order of the menu */
+const VIEWS = {
+  overview: ["Overview", Overview],
+};
+
+const main = /** @type {HTMLElement} */ (document.getElementById("main"));
+const nav = /** @type {HTMLElement} */ (document.getElementById("nav"));
+const tools = /** @type {HTMLElement} */ (document.getElementById("tools"));
+const banners = /** @type {HTMLElement} */ (document.getElementById("banners"));
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+/** What all views share, from sign-in to sign-out. */
+export class Page {
+  /** @param {string | null} key */
+  constructor(key) {
+    this.hub = open(key);
+    this._line = h("span", { class: "wire", title: "The line to the hub" }, "connecting");
+    this.hub.addEventListener("connected", (event) => {
+      const { time, node } = /** @type {CustomEvent} */ (event).detail;
+      setClock(time);
+      this._mark("on", "live", `Connected to hub ${node}`);
+    });
+    this.hub.addEventListener("disconnected", () => this._mark("off", "reconnecting", "The line broke"));
+    this.hub.closed.then(({ code, reason }) => this._closed(code, reason));
+    this.fleet = new Fleet(this.hub);
+    this.banners = new Banners(this.hub, this.fleet, banners);
+    /** @type {View | null} */
+    this._view = null;
+    this._at = "";
+    this._ended = false;
+    fill(tools, this._line, h("button", { type: "button", onclick: () => this._switch(), "aria-label": "Light or dark" }, "◐"), guarded && h("button", { type: "button", onclick: () => this._leave() }, "Sign out"));
+    this._route = () => this.show();
+    addEventListener("hashchange", this._route);
+    this._recolour = () => this._view?.recolour?.();
+    dark.addEventListener("change", this._recolour);
+    this.show();
+  }
+
+  /** Call the REST API; null, and nothing said, while the hub cannot be asked.
+   * @param {"GET" | "POST" | "PUT" | "PATCH" | "DELETE"} method @param {string} path @param {any} [body] */
+  async ask(method, path, body) {
+    if (!this.hub.connected) return null;
+    try {
+      return await this.hub.call(method, path, body);
+    } catch (error) {
+      if (/** @type {any} */ (error).code !== "unavailable") throw error;
+      return null;
+    }
+  }
+
+  /** Show the view that the address names. */
+  show() {
+    const { view, name, query } = read(location.hash);
+    const [title, Made] = VIEWS[view] ?? VIEWS.overview;
+    const at = `${view}/${name}`;
+    fill(nav, Object.entries(VIEWS).filter(([, [text]]) => text).map(([each, [text]]) => h("a", { href: link(each, { query: kept(query) }), "aria-current": each === view ? "page" : null }, text)));
+    if (at === this._at && this._view?.route) return this._view.route();
+    this._view?.end();
+    this._view = new Made(this);
+    const moved = this._at !== "";
+    this._at = at;
+    document.title = `${name || title} · Lifesigns`;
+    fill(main, this._view.root);
+    if (moved) {
+      scrollTo(0, 0);
+      main.focus({ preventScroll: true });
+    }
+  }
+
+  /** @param {string} look @param {string} text @param {string} title */
+  _mark(look, text, title) {
+    this._line.className = `wire wire-${look}`;
+    this._line.title = title;
+    write(this._line, text);
+  }
+
+  _switch() {
+    const root = document.documentElement;
+    const now = root.dataset.theme ?? (dark.matches ? "dark" : "light");
+    root.dataset.theme = now === "dark" ? "light" : "dark";
+    localStorage.setItem("lifesigns.theme", root.dataset.theme);
+    this._recolour();
+  }
+
+  _leave() {
+    forgetKey();
+    this.hub.close();
+    this._end("");
+  }
+
+  /** @param {number} code @param {string} reason */
+  _closed(code, reason) {
+    if (code === 1000) return;
+    forgetKey();
+    this._end(code === 4010 ? "This key was revoked." : code === 4003 ? "This key may not watch." : code === 4001 ? "The hub does not know this key, or not any more." : `The hub has ended the line: ${reason || code}.`);
+  }
+
+  /** @param {string} why */
+  _end(why) {
+    if (this._ended) return;
+    this._ended = true;
+    removeEventListener("hashchange", this._route);
+    dark.removeEventListener("change", this._recolour);
+    this._view?.end();
+    this.fleet.end();
+    this.banners.end();
+    enter(why);
+  }
+}
+
+/** Stand at the door. @param {string} why */
+function enter(why) {
+  fill(nav);
+  fill(tools);
+  document.title = "Lifesigns";
+  fill(main, signIn(why, (key) => new Page(key)));
+}
+
+async function begin() {
+  const theme = localStorage.getItem("lifesigns.theme");
+  if (theme) document.documentElement.dataset.theme = theme;
+  const ticket = ticketOfAddress();
+  if (ticket) {
+    try {
+      return new Page(await redeem(ticket));
+    } catch (error) {
+      return enter(`The ticket in the address is not good: ${/** @type {Error} */ (error).message}`);
+    }
+  }
+  const key = keptKey();
+  if (key || !guarded) return new Page(key);
+  return enter("");
+}
+
+begin();
