@@ -9,9 +9,10 @@ from collections.abc import Callable, Coroutine
 import pytest
 
 from lifesigns.cli.main import main
+from lifesigns.cli.trend import NOTHING
 from tests.agent import living
 from tests.hub import ROOT_KEY, HubProcess
-from tests.patience import SOON_S
+from tests.patience import SOON_S, until_told
 
 Answer = tuple[int, str, str]
 Types = Callable[..., Coroutine[None, None, Answer]]
@@ -41,6 +42,8 @@ NOT_UNDERSTOOD = {
     ("beat",): "for whom?",
     ("drain", "a", "--for", "ever"): "--for",
     ("stats", "--by", "moon"): "by is one of",
+    ("stats", "--since", "yesterday"): "--since",
+    ("stats", "--since", "1h", "--by", "host"): "by is what is sampled",
 }
 
 
@@ -99,6 +102,29 @@ async def test_a_fleet_is_told_of_and_asked_about(
         assert told in err
     assert (await types("check", "crawler", "--key", "nobody-has-this"))[0] == 2
     assert (await types("who", "--key", "nobody-has-this"))[0] == 1
+
+
+async def test_what_a_fleet_was_over_time_is_drawn(
+    hub: HubProcess, types: Types, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIFESIGNS_URL", hub.url)
+    assert await types("stats", "--since", "2d") == (0, f"{NOTHING}\n", "")
+    await types("beat", "crawler", "--status", "thinking", "--metadata", "queue_depth=3")
+
+    async def sampled() -> bool:
+        return NOTHING not in (await types("stats", "--since", "1h"))[1]
+
+    await until_told(sampled)
+    code, out, err = await types(
+        *("stats", "--since", "1h", "--by", "status", "--value", "queue_depth")
+    )
+    _, status, value = out.splitlines()
+    assert (code, err) == (0, "")
+    assert status.rstrip("█").split() == ["thinking", "1", "1", "1", "1"]
+    assert value.rstrip("█").split() == ["queue_depth,", "average", "3", "3", "3", "3"]
+    assert status.endswith("█")
+    _, out, _ = await types("stats", "--since", "1h", "--json")
+    assert json.loads(out)["points"][0]["counts"] == {"busy": 1}
 
 
 async def test_below_a_running_program_a_beat_speaks_for_it(
