@@ -82,6 +82,7 @@ ANSWERS = {
     "Busy": ("busy", 409),
     "NotAlive": ("not_alive", 409),
     "ClaimLost": ("claim_lost", 409),
+    "Altered": ("conflict", 409),
     "TooLarge": ("too_large", 413),
     "Unsupported": ("unsupported", 415),
     "BadValue": ("bad_value", 422),

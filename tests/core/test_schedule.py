@@ -1,214 +1,235 @@
-"""When a run is due: held to a walk that looks at the clock every minute."""
+"""The life of a schedule and of its runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import pairwise
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from lifesigns.core.cron import Cron, read_cron
-from lifesigns.core.errors import BadValue
-from lifesigns.core.schedule import MOST_MISSED, Timing, period_of
-from lifesigns.core.window import Window, read_days, read_hour
-from lifesigns.core.zone import zone_of
-from tests.core.minute import MINUTE_MS, Rule, shown_from, walk_cron, walk_interval
+from lifesigns.core import schedule as schedules
+from lifesigns.core.errors import BadValue, Conflict
+from lifesigns.core.run import ERROR, SKIPPED, SUCCESS, Report, Run
+from lifesigns.core.schedule import NO_ANSWER, Schedule, Terms, Turn
 
-ZONES = (
-    "UTC",
-    "Europe/Berlin",
-    "America/New_York",
-    "America/Havana",  # put back and forward at midnight
-    "Australia/Lord_Howe",  # by half an hour
-    "Asia/Kolkata",
-    "Africa/Casablanca",  # in and out for a month
-    "America/Santiago",  # the other half of the year, at midnight
-    "Asia/Kathmandu",
-    "Pacific/Chatham",  # quarters of an hour
-)
-BEGIN = int(datetime(2025, 1, 1, tzinfo=UTC).timestamp()) // 60
-END = int(datetime(2027, 1, 1, tzinfo=UTC).timestamp()) // 60
-EVERY = frozenset(range(1, 8))
+TERMS = Terms()
+MINUTE = 60_000
+NOON = int(datetime(2026, 3, 22, 12, tzinfo=UTC).timestamp()) * 1000
+DONE = Report(SUCCESS, response="all quiet", tokens_used=12, credits=3)
+BAD = Report(ERROR, error_message="no network")
 
 
-def window_of(rule: Rule) -> Window:
-    return Window(zone_of(rule.zone), rule.start, rule.end, rule.active)
+def make(**said: Any) -> Schedule:
+    blank = Schedule("s1", "bot", "bot", "p", "Look around", NOON, NOON)
+    return schedules.configure(blank, {"enabled": True, **said}, NOON, TERMS, new=True)
 
 
-def cron_of(rule: Rule) -> Cron:
-    def spell(values: frozenset[int] | None) -> str:
-        return "*" if values is None else ",".join(map(str, sorted(values)))
-
-    fields = (rule.minutes, rule.hours, rule.days, rule.months, rule.weekdays)
-    return read_cron(" ".join(map(spell, fields)))
+def fall_due(schedule: Schedule, token: str = "t1", late_ms: int = 0) -> Turn:
+    assert schedule.due_ms is not None
+    return schedules.fall_due(schedule, schedule.due_ms + late_ms, token, TERMS)
 
 
-def runs(timing: Timing, begin: int, end: int) -> list[int]:
-    """Tell all runs of a schedule that was enabled at the first minute."""
-    found, at = [], begin * MINUTE_MS
-    while (at := timing.following(at)) < end * MINUTE_MS:
-        found.append(at // MINUTE_MS)
-    return found
+def only(turn: Turn) -> tuple[Schedule, Run]:
+    assert turn.schedule is not None
+    (run,) = turn.runs
+    return turn.schedule, run
 
 
-@pytest.mark.parametrize("zone", ZONES)
-def test_runs_of_two_years_are_those_of_a_walk_through_every_minute(zone: str) -> None:
-    shown = list(shown_from_to(zone))
-
-    def look(begin: int, _: str) -> Iterator[tuple[int, datetime]]:
-        return iter(shown[begin - BEGIN + 1440 :])
-
-    nights = Rule(zone, read_hour("21:30", "x"), read_hour("02:30", "x"), frozenset({2, 5, 6, 7}))
-    often = Rule(
-        zone,
-        minutes=frozenset({0, 15, 30}),
-        hours=frozenset({0, 1, 2, 3, 23}),
-        days=frozenset({1, 29, 30, 31}),
-        weekdays=frozenset({6, 7}),
-    )
-    timing = Timing(window_of(nights), 47)
-    assert runs(timing, BEGIN, END) == walk_interval(nights, 47, BEGIN, END, look)
-    timing = Timing(window_of(often), cron=cron_of(often))
-    assert runs(timing, BEGIN - 1, END) == walk_cron(often, BEGIN, END, look)
+def types(turn: Turn) -> list[str]:
+    return [told.type for told in turn.told]
 
 
-def shown_from_to(zone: str) -> Iterator[tuple[int, datetime]]:
-    for minute, now in shown_from(BEGIN - 1440, zone):
-        yield minute, now
-        if minute >= END:
-            return
+# When.
 
 
-hours = st.integers(0, 1439)
-rules = st.builds(
-    Rule,
-    zone=st.sampled_from(ZONES),
-    start=hours | st.sampled_from([0, 60, 120, 150, 180]),
-    end=hours | st.sampled_from([0, 60, 120, 150, 180]),
-    active=st.frozensets(st.integers(1, 7), min_size=1) | st.just(EVERY),
-    minutes=st.frozensets(st.integers(0, 59), min_size=1, max_size=4),
-    hours=st.frozensets(st.integers(0, 23), min_size=1, max_size=6),
-    days=st.none() | st.frozensets(st.integers(1, 31), min_size=1, max_size=9),
-    weekdays=st.none() | st.frozensets(st.integers(1, 7), min_size=1),
-)
-# Where clocks are put forward or back, or some other day.
-turns = [
-    int(datetime(*day, tzinfo=UTC).timestamp()) // 60
-    for day in [
-        *((2025, 3, 9), (2025, 3, 30), (2025, 4, 5), (2025, 9, 6), (2025, 10, 4), (2025, 10, 26)),
-        *((2025, 11, 2), (2026, 2, 15), (2026, 3, 8), (2026, 3, 22), (2026, 3, 29), (2026, 4, 4)),
-    ]
-]
-begins = st.builds(int.__add__, st.sampled_from(turns), st.integers(-1440, 1440)) | st.integers(
-    BEGIN, END - 30 * 1440
-)
-WALK = settings(
-    deadline=None, database=None, max_examples=100, suppress_health_check=list(HealthCheck)
-)
-AHEAD = 2 * 1440
+def test_the_first_run_is_one_interval_after_it_was_enabled() -> None:
+    assert make().due_ms == NOON + 30 * MINUTE
+    assert make(interval_minutes=5).due_ms == NOON + 5 * MINUTE
 
 
-@WALK
-@given(rule=rules, begin=begins)
-def test_a_cron_pattern_runs_when_the_clock_shows_it(rule: Rule, begin: int) -> None:
-    found = walk_cron(rule, begin, begin + AHEAD, shown_from)
-    following = cron_of(rule).following((begin - 1) * MINUTE_MS, window_of(rule))
-    if not found:
-        assert following is None or following >= (begin + AHEAD) * MINUTE_MS
-        return
-    assert following == found[0] * MINUTE_MS
-    assert runs(Timing(window_of(rule), cron=cron_of(rule)), begin - 1, begin + AHEAD) == found
+def test_a_schedule_that_is_not_enabled_is_never_due() -> None:
+    off = make(enabled=False)
+    assert off.due_ms is None
+    on = schedules.enable(off, NOON + 7 * MINUTE)
+    assert on.due_ms == NOON + 37 * MINUTE
+    assert schedules.disable(on, NOON).due_ms is None
 
 
-@WALK
-@given(rule=rules, begin=begins, interval=st.integers(1, 3000))
-def test_an_interval_runs_when_it_has_passed_and_the_window_is_open(
-    rule: Rule, begin: int, interval: int
-) -> None:
-    found = walk_interval(rule, interval, begin, begin + AHEAD, shown_from)
-    assert runs(Timing(window_of(rule), interval), begin, begin + AHEAD) == found
+def test_enabling_what_is_enabled_puts_nothing_off() -> None:
+    schedule = make()
+    assert schedules.enable(schedule, NOON + MINUTE) is schedule
 
 
-@WALK
-@given(rule=rules, begin=begins, interval=st.integers(1, 3000), late=st.integers(0, AHEAD))
-def test_times_that_were_missed_are_counted_and_the_next_is_where_it_would_have_been(
-    rule: Rule, begin: int, interval: int, late: int
-) -> None:
-    timing = Timing(window_of(rule), interval)
-    due = timing.following(begin * MINUTE_MS)
-    now = due + late * MINUTE_MS
-    all_of_them = [due]
-    while all_of_them[-1] <= now:
-        all_of_them.append(timing.following(all_of_them[-1]))
-    then, missed = timing.caught_up(due, now)
-    assert then == all_of_them[-1]
-    assert missed == min(len(all_of_them) - 2, MOST_MISSED)
+def test_another_prompt_puts_nothing_off_and_another_interval_begins_anew() -> None:
+    schedule, later = make(), NOON + 10 * MINUTE
+    prompt = schedules.configure(schedule, {"prompt": "Look again"}, later, TERMS)
+    assert prompt.due_ms == schedule.due_ms
+    faster = schedules.configure(schedule, {"interval_minutes": 5}, later, TERMS)
+    assert faster.due_ms == later + 5 * MINUTE
+
+
+def test_a_bot_that_is_switched_off_stops_its_schedules_until_it_is_on_again() -> None:
+    stopped = schedules.switch(make(), False, NOON)
+    assert stopped.enabled
+    assert stopped.due_ms is None
+    assert schedules.switch(stopped, True, NOON + MINUTE).due_ms == NOON + 31 * MINUTE
+    assert schedules.switch(make(enabled=False), False, NOON).due_ms is None
 
 
 @pytest.mark.parametrize(
-    ("pattern", "zone", "after", "runs_at"),
+    ("said", "field"),
     [
-        # 02:30 does not exist on that night, 03:00 is the first minute after the gap.
-        ("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00", "2026-03-29T01:00"),
-        ("30 2 * * *", "Europe/Berlin", "2026-03-29T01:00", "2026-03-30T00:30"),
-        # 02:30 comes at 00:30Z and at 01:30Z, and only the first counts.
-        ("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00", "2026-10-25T00:30"),
-        ("30 2 * * *", "Europe/Berlin", "2026-10-25T00:30", "2026-10-26T01:30"),
-        # Several times within one gap are one run.
-        ("*/20 2,3 * * *", "Europe/Berlin", "2026-03-29T00:59", "2026-03-29T01:00"),
-        ("*/20 2,3 * * *", "Europe/Berlin", "2026-03-29T01:00", "2026-03-29T01:20"),
-        ("0 0 29 2 *", "UTC", "2096-03-01T00:00", "2104-02-29T00:00"),
-        ("0 12 * * mon-fri", "America/New_York", "2026-07-03T20:00", "2026-07-06T16:00"),
+        ({"interval_minutes": 0.5}, "interval_minutes"),
+        ({"interval_minutes": 0}, "interval_minutes"),
+        ({"interval_minutes": 1e9}, "interval_minutes"),
+        ({"timezone": "Nowhere/Land"}, "timezone"),
+        ({"active_hours_start": "25:00"}, "active_hours_start"),
+        ({"active_hours_end": "9"}, "active_hours_end"),
+        ({"active_days": "0,8"}, "active_days"),
+        ({"cron_pattern": "every day"}, "cron_pattern"),
+        (
+            {"cron_pattern": "0 3 * * *", "active_hours_start": "9:00", "active_hours_end": "9:30"},
+            "cron_pattern",
+        ),
     ],
 )
-def test_a_cron_time_of_the_night_in_which_clocks_are_put(
-    pattern: str, zone: str, after: str, runs_at: str
-) -> None:
-    timing = Timing(Window(zone_of(zone)), cron=read_cron(pattern))
-    assert timing.following(ms(after)) == ms(runs_at)
+def test_what_can_never_run_is_refused_enabled_or_not(said: dict[str, Any], field: str) -> None:
+    with pytest.raises(BadValue) as refused:
+        make(**said, enabled=False)
+    assert refused.value.field == field
 
 
-def ms(text: str) -> int:
-    return int(datetime.fromisoformat(f"{text}+00:00").timestamp()) * 1000
+# Runs.
 
 
-def test_an_interval_is_elapsed_time_over_the_night_in_which_clocks_are_put() -> None:
-    timing = Timing(Window(zone_of("Europe/Berlin")), 720)
-    at, found = ms("2026-03-28T10:00"), []
-    for _ in range(4):
-        found.append(at := timing.following(at))
-    assert {later - earlier for earlier, later in pairwise(found)} == {720 * MINUTE_MS}
+def test_a_run_that_is_due_begins_and_the_next_one_keeps_its_time() -> None:
+    schedule = make()
+    turn = fall_due(schedule, late_ms=400)
+    after, run = only(turn)
+    assert (run.status, run.type, run.prompt) == ("open", "heartbeat", "Look around")
+    assert run.id == "t1@bot"
+    assert run.due_ms == schedule.due_ms
+    assert run.deadline_ms == run.created_ms + TERMS.timeout_ms
+    assert after.open_run == run.id
+    assert after.due_ms == NOON + 60 * MINUTE
+    assert types(turn) == ["run.started"]
 
 
-def test_an_interval_that_ends_outside_the_window_runs_when_that_opens() -> None:
-    office = Window(zone_of("UTC"), read_hour("09:00", "x"), read_hour("17:00", "x"))
-    timing = Timing(office, 60)
-    assert timing.following(ms("2026-03-22T15:59")) == ms("2026-03-22T16:59")
-    assert timing.following(ms("2026-03-22T16:00")) == ms("2026-03-23T09:00")
-    assert timing.following(ms("2026-03-22T16:30")) == ms("2026-03-23T09:00")
+def test_a_report_closes_a_run_and_counts() -> None:
+    schedule, run = only(fall_due(make()))
+    turn = schedules.finish(schedule, run, DONE, run.created_ms + 1_500)
+    after, closed = only(turn)
+    assert (closed.status, closed.response, closed.duration_ms) == (SUCCESS, "all quiet", 1_500)
+    assert (after.execution_count, after.error_count, after.last_status) == (1, 0, SUCCESS)
+    assert (after.credits_used, after.open_run) == (3, None)
+    assert types(turn) == ["run.succeeded"]
 
 
-def test_a_long_outage_is_caught_up_with_at_once() -> None:
-    office = Window(zone_of("Europe/Berlin"), 540, 1020, read_days("1,2,3,4,5", "x"))
-    due = ms("2026-03-23T08:00")
-    then, missed = Timing(office, 1).caught_up(due, ms("2036-03-23T12:00") + 1)
-    assert then == ms("2036-03-24T08:00")
-    assert missed == MOST_MISSED
-    often = Timing(office, cron=read_cron("* * * * *"))
-    then, missed = often.caught_up(due, due + 366 * 86_400_000)
-    assert (then, missed) == (ms("2027-03-24T08:01"), MOST_MISSED)
+def test_a_notice_is_told_with_where_it_is_wanted() -> None:
+    schedule, run = only(fall_due(make(notify_url="https://example.com/n")))
+    turn = schedules.finish(schedule, run, replace(DONE, notify="3 tickets"), run.created_ms)
+    assert types(turn) == ["run.succeeded", "run.notify"]
+    assert turn.told[1].data["notify"] == "3 tickets"
+    assert turn.told[1].data["notify_url"] == "https://example.com/n"
 
 
-def test_a_pattern_that_never_lies_in_the_window_is_refused_soon() -> None:
-    office = Window(zone_of("Europe/Berlin"), 540, 1020)
-    with pytest.raises(BadValue, match="active hours"):
-        Timing(office, cron=read_cron("* 0-8 * * *")).following(0)
+def test_a_run_while_the_last_one_is_open_is_skipped() -> None:
+    schedule, first = only(fall_due(make()))
+    turn = fall_due(schedule, "t2")
+    after, skipped = only(turn)
+    assert (skipped.status, skipped.error_message) == (SKIPPED, "the previous run is open")
+    assert after.open_run == first.id
+    assert (after.execution_count, after.last_status) == (0, SKIPPED)
+    assert types(turn) == ["run.skipped"]
 
 
-def test_a_billing_period_is_the_month_in_the_zone() -> None:
-    late = ms("2026-03-31T23:00")
-    assert period_of(late, Window(zone_of("UTC"))) == "2026-03"
-    assert period_of(late, Window(zone_of("Europe/Berlin"))) == "2026-04"
+def test_times_that_were_missed_run_once_and_are_one_entry() -> None:
+    turn = fall_due(make(), late_ms=7 * 30 * MINUTE)
+    assert [(run.status, run.error_message) for run in turn.runs] == [
+        (SKIPPED, "missed 7"),
+        ("open", None),
+    ]
+    assert turn.schedule is not None
+    assert turn.schedule.due_ms == NOON + 9 * 30 * MINUTE
+    assert len({run.id for run in turn.runs}) == 2
+
+
+def test_a_budget_is_checked_before_a_run_and_ends_with_the_month_there() -> None:
+    schedule = make(credit_budget=5, timezone="Europe/Berlin")
+    for token, credits in (("a", 4.5), ("b", 2)):  # one may overshoot
+        begun, run = only(fall_due(schedule, token))
+        report = replace(DONE, credits=credits)
+        schedule, _ = only(schedules.finish(begun, run, report, run.created_ms))
+    turn = fall_due(schedule, "c")
+    after, skipped = only(turn)
+    assert skipped.error_message == "the budget of 2026-03 is used up: 6.5 of 5 credits"
+    april = int(datetime(2026, 3, 31, 22, tzinfo=UTC).timestamp()) * 1000
+    late = replace(after, due_ms=april - 1)
+    assert schedules.fall_due(late, april - 1, "d", TERMS).runs[-1].status == SKIPPED
+    again = schedules.fall_due(replace(late, due_ms=april), april, "e", TERMS)
+    assert again.runs[-1].status == "open"
+    assert schedules.credits_used(late, april) == 0
+
+
+def test_a_schedule_pauses_after_failures_in_a_row_and_says_why() -> None:
+    schedule, told = make(max_consecutive_errors=2), []
+    for token in "ab":
+        begun, run = only(fall_due(schedule, token))
+        turn = schedules.finish(begun, run, BAD, run.created_ms)
+        schedule, _ = only(turn)
+        told += types(turn)
+    assert (schedule.enabled, schedule.due_ms) == (False, None)
+    assert schedule.paused_reason == "2 failed in a row, the last: no network"
+    assert told == ["run.failed", "run.failed", "schedule.paused"]
+    resumed = schedules.enable(schedule, NOON)
+    assert (resumed.paused_reason, resumed.consecutive_errors) == (None, 0)
+
+
+def test_a_success_resets_the_count_of_failures() -> None:
+    schedule = make(max_consecutive_errors=2)
+    for token, report in (("a", BAD), ("b", DONE), ("c", BAD)):
+        begun, run = only(fall_due(schedule, token))
+        schedule, _ = only(schedules.finish(begun, run, report, run.created_ms))
+    assert schedule.enabled
+    assert (schedule.consecutive_errors, schedule.error_count) == (1, 2)
+    assert schedule.execution_count == 3
+
+
+def test_a_run_that_nobody_reports_fails_and_counts_as_one() -> None:
+    schedule, run = only(fall_due(make()))
+    turn = schedules.fail(schedule, run, NO_ANSWER, run.deadline_ms)
+    after, closed = only(turn)
+    assert (closed.status, closed.error_message) == (ERROR, NO_ANSWER)
+    assert closed.report is None
+    assert after.consecutive_errors == 1
+    assert types(turn) == ["run.failed"]
+
+
+def test_a_run_of_a_schedule_that_is_gone_ends_all_the_same() -> None:
+    _, run = only(fall_due(make()))
+    turn = schedules.finish(None, run, DONE, run.created_ms)
+    assert turn.schedule is None
+    assert turn.runs[0].status == SUCCESS
+
+
+def test_trigger_runs_what_is_disabled_and_puts_nothing_off() -> None:
+    off = make(enabled=False)
+    after, run = only(schedules.trigger(off, NOON, "m", TERMS))
+    assert (run.type, run.status, run.due_ms) == ("manual", "open", None)
+    assert after.due_ms is None
+    on = make()
+    assert only(schedules.trigger(on, NOON + MINUTE, "m", TERMS))[0].due_ms == on.due_ms
+
+
+def test_trigger_waits_for_no_run_that_is_open_and_spends_no_more_than_the_budget() -> None:
+    begun, _ = only(fall_due(make()))
+    with pytest.raises(Conflict):
+        schedules.trigger(begun, NOON, "m", TERMS)
+    _, skipped = only(schedules.trigger(make(credit_budget=0), NOON, "m", TERMS))
+    assert (skipped.status, skipped.type) == (SKIPPED, "manual")
+
+
+def test_what_is_kept_of_a_schedule_is_read_again_with_fields_of_a_newer_hub() -> None:
+    schedule, _ = only(fall_due(make(credit_budget=5)))
+    assert schedules.unpack({**schedules.pack(schedule), "mood": "good"}) == schedule

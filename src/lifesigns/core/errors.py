@@ -13,7 +13,8 @@
     │   ├── NoMatch           nobody who matches can be claimed
     │   ├── Busy              the agent is alive and takes no more work
     │   ├── NotAlive
-    │   └── ClaimLost         the claim is not held any more, or never was
+    │   ├── ClaimLost         the claim is not held any more, or never was
+    │   └── Altered           it was changed by somebody else meanwhile
     ├── TooLarge
     ├── Unsupported           a content type that is not JSON
     ├── BadValue              a field is of the wrong type or out of its range

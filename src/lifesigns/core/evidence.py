@@ -26,6 +26,8 @@ def judge(agent: str, presence: Presence | None, *, now_ms: int, within_ms: floa
     """Say how old the evidence for a presence is, and how long it can be relied on."""
     if presence is None:
         return Check(agent, None, None, 0, within_ms is None)
+    if not presence.last_heartbeat_ms:  # it is expected, and was never there
+        return Check(agent, presence, None, 0, within_ms is None)
     age_ms = max(0, now_ms - presence.last_heartbeat_ms)
     valid_ms = max(0, (presence.expires_at_ms or 0) - now_ms) if presence.alive else 0
     return Check(agent, presence, age_ms, valid_ms, within_ms is None or age_ms <= within_ms)

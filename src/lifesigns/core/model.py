@@ -113,6 +113,7 @@ class Record(NamedTuple):
     claims: tuple[tuple[str, str], ...] = ()  # the token of each, and the instance that it is on
     override: Override | None = None
     freed_ms: int = 0  # when the last claim ended; 0: none has
+    due_ms: int = 0  # when its next run is due; 0: none is
 
 
 class Presence(NamedTuple):
@@ -141,6 +142,7 @@ class Presence(NamedTuple):
     claims: tuple[tuple[str, str], ...] = ()
     override: Override | None = None
     idle_since_ms: int = 0  # since when nobody has given it anything to do
+    next_active_ms: int | None = None  # when its next run is due
 
     @property
     def alive(self) -> bool:

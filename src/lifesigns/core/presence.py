@@ -186,6 +186,7 @@ def present(
         record.claims,
         override,
         max(record.since_ms, record.freed_ms),
+        record.due_ms or None,
     )
 
 
@@ -235,12 +236,12 @@ def full(presence: Presence, *, expand: bool = False) -> dict[str, Any]:
         "version": words.version,
         "dialect": words.dialect,
         "override": spell_override(presence.override),
-        "last_heartbeat": to_text(presence.last_heartbeat_ms),
+        "last_heartbeat": _text(presence.last_heartbeat_ms or None),
         "expires_at": _text(presence.expires_at_ms),
         "held": presence.held,
-        "last_progress": to_text(presence.last_progress_ms),
+        "last_progress": _text(presence.last_progress_ms or None),
         "busy_until": _text(presence.busy_until_ms),
-        "next_active_at": None,
+        "next_active_at": _text(presence.next_active_ms),
         "online_since": _text(presence.online_since_ms),
         "offline_since": _text(presence.offline_since_ms),
         "reason": presence.reason,

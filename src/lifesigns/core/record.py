@@ -51,8 +51,9 @@ def unpack_record(
     """
     fields = msgpack.unpackb(packed, raw=True, strict_map_key=False)
     seq, at, rank, since, up, down, why, text, _, last, _, instances, claims, override, freed = (
-        fields
+        fields[:15]
     )
+    rest = fields[15] if len(fields) > 15 else None
     standing = []
     for i, each in enumerate(instances):
         lease = leases[i] if i < len(leases) else None
@@ -71,6 +72,7 @@ def unpack_record(
         tuple([(token.decode(), instance.decode()) for token, instance in claims]),
         _override(*override) if override else None,
         freed,
+        int(rest[0]) if rest else 0,
     )
 
 

@@ -107,6 +107,11 @@ def kinds(project: str, number: int) -> str:
     return f"ls:{{{TAGS[number]}}}:kinds:{project}"
 
 
+def counts(project: str, number: int, name: str) -> str:
+    """HASH: what is counted by one name; it ends by itself."""
+    return f"ls:{{{TAGS[number]}}}:counts:{project}:{name}"
+
+
 def events(project: str, number: int) -> str:
     """STREAM: what webhooks have to tell."""
     return f"ls:{{{TAGS[number]}}}:outbox:{project}"

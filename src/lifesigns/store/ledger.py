@@ -62,11 +62,43 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Rest:
+    """An agent that sleeps between its runs, as the lists of this very step tell."""
+
+    agent: str
+    dues: tuple[str, str]  # kind and index: when its runs are due
+    runs: tuple[str, str]  # kind and index: which are open
+    allowance_ms: int  # how late a run may be before its agent does not sleep any more
+    failed: bool | None  # whether the last run did; None: as before
+    blob: bytes  # the words of an agent that was never seen
+
+
+class Tell(NamedTuple):
+    """What the hub of a session is told."""
+
+    session: str
+    message: Sequence[Any]  # begins with the word that says what it is about
+
+
+class Count(NamedTuple):
+    """Something that is counted; it is kept for so long after the last time."""
+
+    name: str
+    field: str
+    by: float
+    kept_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """What is done together."""
 
     writes: Sequence[Write] = ()
     events: Sequence[Event] = ()
+    rests: Sequence[Rest] = ()
+    tells: Sequence[Tell] = ()
+    rings: Sequence[str] = ()  # for whom a bell is rung
+    counts: Sequence[Count] = ()
 
 
 class Page(NamedTuple):
@@ -155,6 +187,7 @@ class Ledger:
             [
                 [_packed_write(each) for each in step.writes],
                 [[each.type, each.agent, msgpack.packb(each.data)] for each in step.events],
+                _packed_more(step),
             ]
             for step in steps
         ]
@@ -188,6 +221,17 @@ class Ledger:
             if (await self.commit_each(project, [step], home))[0] is not None:
                 return step
         raise Unavailable("Too many change this at once.")
+
+    async def counts(
+        self, project: str, names: Sequence[str], home: Home
+    ) -> list[dict[str, float]]:
+        """Read what was counted, in the order of the names."""
+        number = self._lane(project, home).number
+        asked = [self._link.ask("HGETALL", keys.counts(project, number, name)) for name in names]
+        return [
+            {field.decode(): float(by) for field, by in zip(flat[::2], flat[1::2], strict=True)}
+            for flat in await asyncio.gather(*asked)
+        ]
 
     async def drop(self, project: str) -> None:
         """Drop all documents of a project, and what was to be told of them."""
@@ -233,6 +277,20 @@ def _packed_write(write: Write) -> list[Any]:
     indexes = [part for entry in write.indexes.items() for part in entry]
     body = False if write.body is None else msgpack.packb(write.body)
     return [write.kind, write.id, write.expect, write.due_ms or 0, indexes, body]
+
+
+def _packed_more(step: Step) -> Any:
+    if not (step.rests or step.tells or step.rings or step.counts):
+        return False
+    rests = [
+        [
+            *(each.agent, *each.dues, *each.runs, each.allowance_ms),
+            *(-1 if each.failed is None else int(each.failed), each.blob),
+        ]
+        for each in step.rests
+    ]
+    tells = [[each.session[:2], msgpack.packb(each.message)] for each in step.tells]
+    return [rests, tells, list(step.rings), [list(each) for each in step.counts]]
 
 
 def _doc(id_: str, row: bytes) -> Doc:

@@ -5,9 +5,11 @@
 -- rules  {kinds: one letter for each old rank x 10 + new rank, log_ms, keep_ms, inbox,
 --         past_len, lives_len, held_ms}
 -- record {seq, at, rank, since, up, down, why, text, ranks, last, fences, instances, claims,
---         override, freed}
+--         override, freed, rest}
 --        claims: {token, inst} each. override: {rank, why, until or 0}, or false. freed: when the
---        last claim ended, or 0.
+--        last claim ended, or 0. rest: {due, until, failed, runs, broken}, or false: it is woken
+--        when a run is due, and sleeps until then if it is gone as it should, for the last run did
+--        not fail, and its last life did not break off with runs open.
 -- inst   {name, session, start, n, rev, ttl, why, pairs, heard, said, progressed, worded, blob, slots}
 --        pairs: {from, rank, ...}, its own word first; a later one from 0 is a condition from outside.
 --        heard .. worded count from start; heard is false while the lease tells it. A lease that
@@ -15,10 +17,11 @@
 -- terms  {inst, holder, by, note, fence, ttl, begun, ends, bound}
 --        bound: the claim ends held_ms after the last sign of its holder's socket.
 -- change pack{seq, at, kind, was, agent, lasted, ends} .. record; ends: of the lease it is about, or 0
-local NONE, DOWN = 9, 1
+local NONE, DOWN, SLEEPING = 9, 1, 1
 local BUSY, AVAILABLE, SERVES = 7, 8, {[5] = true, [7] = true, [8] = true} -- ranks whose slots count
 local SEQ, AT, RANK, SINCE, UP, DOWNED, WHY, TEXT, RANKS, LAST, FENCES, INSTS = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
-local CLAIMS, OVERRIDE, FREED = 13, 14, 15
+local CLAIMS, OVERRIDE, FREED, REST = 13, 14, 15, 16
+local DUE, UNTIL, FAILED, RUNS, BROKEN = 1, 2, 3, 4, 5 -- of a rest
 local NAME, SESSION, START, N, REV, TTL, REASON, PAIRS, HEARD, SAID, PROGRESSED, WORDED, BLOB, SLOTS = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
 local HOLDER, TTL_OF, ENDS, BOUND = 2, 6, 8, 9
 local SEP = '\31'
@@ -52,7 +55,7 @@ local function newcomer(name)
       override = {rank, why, until_ms}
     end
   end
-  return {0, 0, NONE, 0, 0, 0, '', '', '', false, {}, {}, {}, override, 0}
+  return {0, 0, NONE, 0, 0, 0, '', '', '', false, {}, {}, {}, override, 0, false}
 end
 
 local function load(names)
@@ -65,6 +68,7 @@ local function load(names)
         -- It must not stop all others of its lane: the agent begins anew.
         unreadable[#unreadable + 1], rec = name, nil
       end
+      if rec and rec[REST] == nil then rec[REST] = false end -- of a hub before this one
       recs[name] = rec or newcomer(name)
     end
   end
@@ -107,6 +111,10 @@ local function rank_of(rec)
     ranks[i] = worst
   end
   if override and override[3] > 0 then nxt = override[3] end
+  local rest = rec[REST]
+  if rest and #rec[INSTS] == 0 and rest[UNTIL] > now and not rest[FAILED] and not rest[BROKEN] then
+    best, nxt = SLEEPING, math.min(nxt or rest[UNTIL], rest[UNTIL])
+  end
   if best == AVAILABLE and #rec[CLAIMS] > 0 and #rec[CLAIMS] >= slots then best = BUSY end
   return best, table.concat(ranks), nxt
 end
@@ -162,6 +170,9 @@ local function settle(name, news, why, text, ends)
   local rec = recs[name]
   local old = rec[RANK]
   news = outdated(name) or news
+  if rec[REST] and #rec[INSTS] == 0 and old > DOWN and old ~= NONE then
+    rec[REST][BROKEN] = why == 'revoked' or (why ~= 'left' and rec[REST][RUNS] > 0)
+  end
   local new, ranks, nxt = rank_of(rec)
   turn[name] = nxt or false
   local letter = string.sub(rules[1], old * 10 + new + 1, old * 10 + new + 1)

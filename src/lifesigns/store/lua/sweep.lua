@@ -74,7 +74,14 @@ local turned = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', string.format('%d', 
 if #turned > 0 then
   load(turned)
   for _, name in ipairs(turned) do
-    if recs[name][RANK] ~= NONE then settle(name, false) else turn[name] = false end
+    local rest = recs[name][REST]
+    if recs[name][RANK] == NONE then
+      turn[name] = false
+    elseif recs[name][RANK] == SLEEPING and rest and gap + rest[UNTIL] - rest[DUE] > now then
+      turn[name] = gap + rest[UNTIL] - rest[DUE] -- nobody could run what was due meanwhile
+    else
+      settle(name, false)
+    end
   end
 end
 
@@ -108,7 +115,9 @@ local forgotten = 0
 if #old > 0 then
   load(old)
   for _, name in ipairs(old) do
-    if recs[name][RANK] <= DOWN then
+    if recs[name][RANK] == SLEEPING then
+      gone[name] = now + rules[3] -- it is expected back, however long that takes
+    elseif recs[name][RANK] <= DOWN then
       forget(name)
       forgotten = forgotten + 1
     else
