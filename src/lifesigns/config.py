@@ -16,6 +16,7 @@ from typing import Self
 from lifesigns.core.errors import BadValue
 from lifesigns.kind import (
     AGENT,
+    EAR,
     HOST,
     HUB_URL,
     INSTANCE,
@@ -302,6 +303,9 @@ class SpeakerConfig(Given):
     )
     instance: str | None = setting(
         None, INSTANCE, "which of its running copies: none is the only one, as the hub finds it"
+    )
+    ear: str | None = setting(
+        None, EAR, "where a `lifesigns run` around it listens, which sets it: none runs around it"
     )
 
 

@@ -127,6 +127,7 @@ HUB_URL = matching(rf"https?://{NAME}(/[^\s?#]*)?", "http://host:port or https:/
 # The hub judges the rest: it alone knows which names are reserved.
 AGENT = matching(r"[A-Za-z0-9._:@~-]{1,128}", "an agent's id", optional=True)
 INSTANCE = matching(r"[^\x00-\x1f\x7f-\x9f]{1,128}", "1 to 128 characters", optional=True)
+EAR = matching(r"/[^\x00]{1,100}", "the path of a socket", optional=True)
 SAMPLED_KEYS = few(
     8,
     matching(r"[^\s,\x00-\x1f\x7f]{1,128}", "a key of metadata"),

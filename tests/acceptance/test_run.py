@@ -18,7 +18,7 @@ import pytest
 from tests.acceptance.command import Ended, environment, execute
 from tests.agent import becomes, presence
 from tests.hub import ROOT_KEY, HubProcess, hub_process
-from tests.patience import SOON_S, until
+from tests.patience import SOON_S, until, until_told
 from tests.server import free_port
 
 # Counts its signals; ends with 42 on the second SIGTERM or SIGINT, with 0 when its stdin does.
@@ -212,6 +212,39 @@ async def test_presence_comes_and_goes_with_the_program(hub: HubProcess) -> None
     ended = await run(hub.url, *words, key="nobody-has-it")
     assert (ended.code, ended.out, ended.err.count("\n")) == (0, "done\n", 1)
     assert "unauthorized" in ended.err
+
+
+async def test_what_beats_have_said_stays_when_it_moves_to_another_hub(fresh_url: str) -> None:
+    """The connection said the agent whole again, as the flags had it: the task was gone."""
+    port = str(free_port())
+    url = f"http://127.0.0.1:{port}"
+    beat = f"{sys.executable} -m lifesigns beat"
+    speaks = f"{beat} --status reading --task 'page 3' --metadata n=1 && echo told && read line; "
+    speaks += f"{beat} --task 'page 4'; echo told $?; cat"
+    words = ("job", "--status", "thinking", "--task", "none", "--group", "g")
+
+    async def shown_by(hub: HubProcess) -> list[object]:
+        async with hub.client() as http:
+
+            async def is_there() -> bool:
+                return "lifesigns_agents 1.0" in (await http.get("/metrics")).text
+
+            await until_told(is_there)
+            shown = await presence(http, "job")
+        return [shown[name] for name in ("status", "task", "metadata", "group")]
+
+    async with contextlib.AsyncExitStack() as stack:
+        first = await stack.enter_async_context(hub_process(fresh_url, "--port", port))
+        process = await stack.enter_async_context(running(url, *words, "--", "sh", "-c", speaks))
+        assert await line_of(process) == "told"
+        assert await shown_by(first) == ["reading", "page 3", {"n": 1}, "g"]
+        await first.terminate()
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        assert await line_of(process) == "told 1"  # there is no hub: but it is not lost
+        async with hub_process(fresh_url, "--port", port) as second:
+            assert await shown_by(second) == ["reading", "page 4", {"n": 1}, "g"]
+            assert await end(process) == 0
 
 
 async def test_it_is_seen_when_there_is_a_hub_and_dies_with_us(fresh_url: str) -> None:

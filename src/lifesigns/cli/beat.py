@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from lifesigns.cli.api import Api
@@ -12,7 +13,7 @@ from lifesigns.cli.flag import add_flags, flags_of
 from lifesigns.cli.portrait import add_words, words_of
 from lifesigns.config import ClientConfig, SpeakerConfig
 from lifesigns.core.access import check_agent_id
-from lifesigns.core.errors import BadRequest
+from lifesigns.core.errors import BadRequest, Unavailable
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction as SubParsers
@@ -37,12 +38,26 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     agent, instance = _speaker(args)
     said = words_of(args)
-    if instance is not None:
-        said["instance"] = instance
-    shown = Api.of(args).call("PUT", "/v1/pulse/" + quote(agent, safe=""), said)
+    named = {} if instance is None else {"instance": instance}
+    try:
+        shown = Api.of(args).call("PUT", "/v1/pulse/" + quote(agent, safe=""), {**said, **named})
+    except Unavailable:
+        _tell_supervisor(args, agent, instance, said)  # it will say so when there is a hub again
+        raise
+    _tell_supervisor(args, agent, instance, said)
     if args.json:
         print(json.dumps(shown))
     return 0
+
+
+def _tell_supervisor(
+    args: argparse.Namespace, agent: str, instance: str | None, said: Mapping[str, Any]
+) -> None:
+    around = SpeakerConfig.load(flags_of(args, SpeakerConfig))
+    if said and around.ear is not None and (agent, instance) == (around.agent, around.instance):
+        from lifesigns.cli.ear import tell_supervisor
+
+        tell_supervisor(around.ear, agent, instance or "", said)
 
 
 def _speaker(args: argparse.Namespace) -> tuple[str, str | None]:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from lifesigns.cli.api import Api
 from lifesigns.cli.child import BY_SIGNAL, ENDING, Child, End, Switchboard
+from lifesigns.cli.ear import Ear
 from lifesigns.cli.flag import add_flags, flags_of
 from lifesigns.cli.portrait import add_words, words_of
 from lifesigns.cli.restart import WHEN, Limit, Restarts
@@ -110,6 +111,7 @@ class Supervisor:
         self._words: dict[str, Any] = {"status": None, "state": None, "task": None} | words
         self._restarts = restarts
         self._board = board
+        self._ear = Ear(agent)
         self._env = _environment(args, agent)
         self._child: Child | None = None
         self._stalled = False  # it was ended for that
@@ -120,6 +122,13 @@ class Supervisor:
     async def run(self) -> int:
         """Run it until it has ended for good; answer the exit code."""
         self._board.attend(self._pass_on)
+        try:
+            self._env["LIFESIGNS_EAR"] = await self._ear.open() or ""
+            return (await self._attended()).code
+        finally:
+            self._ear.close()
+
+    async def _attended(self) -> End:
         entering = asyncio.create_task(self._agent.__aenter__())
         beside = [asyncio.create_task(self._tell_trouble())]
         if self._args.restart_when == STALLED:
@@ -128,7 +137,7 @@ class Supervisor:
         for task in beside:
             task.cancel()
         await self._leave(entering, end)
-        return end.code
+        return end
 
     async def _live(self) -> End:
         while True:
