@@ -66,8 +66,11 @@ class RunningHub(Reachable):
 @contextlib.asynccontextmanager
 async def running_hub(store_url: str, **settings: Any) -> AsyncIterator[RunningHub]:
     """Run a hub on the test's loop, as ``node.run`` does; ``settings`` are fields of Config."""
-    config = Config(**{"redis": store_url, "port": 0, "admin_key": ROOT_KEY, **settings})
-    async with open_hub(config, Address.parse(store_url), None) as hub:
+    own = {"redis": store_url, "port": 0, "admin_key": ROOT_KEY}
+    async with contextlib.AsyncExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory(prefix="ls-hub-"))
+        config = Config(**{**own, "data_dir": Path(folder), **settings})
+        hub = await stack.enter_async_context(open_hub(config, Address.parse(store_url), None))
         if config.auth:
             now_ms = time.time_ns() // 1_000_000
             await hub.registry.ensure_root(config.admin_key, None, now_ms=now_ms)

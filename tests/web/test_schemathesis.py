@@ -28,8 +28,9 @@ BULK = "POST /v1/pulse"  # takes a bad beat as well, and answers what is wrong w
 # Without its ways in: which key is shown is not left to chance.
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION | {"security": []})
 ALL = [operation.ok() for operation in SCHEMA.get_all_operations()]
-# An event stream has no end to wait for.
-OPERATIONS = {each.label: each for each in ALL if each.path != "/v1/events"}
+# Event streams have no end to wait for.
+STREAMS = ("/v1/events", "/api/v1/agents/stream")
+OPERATIONS = {each.label: each for each in ALL if each.path not in STREAMS}
 CHECKS: list[CheckFunction] = [
     checks.status_code_conformance,
     checks.content_type_conformance,
@@ -45,7 +46,7 @@ async def test_every_answer_is_as_described(label: str, hub: RunningHub) -> None
     await asyncio.to_thread(explore, label, hub, known)
 
 
-async def furnish(http: httpx.AsyncClient) -> dict[str, str]:
+async def furnish(http: httpx.AsyncClient) -> dict[str, str | dict[str, str]]:
     """Make one of each thing that addresses name; answer their names by path."""
     beat = {"status": "thinking", "progress": {"done": 1}, "metadata": {"depth": 3}}
     await http.put("/v1/pulse/a", json=beat)
@@ -54,7 +55,13 @@ async def furnish(http: httpx.AsyncClient) -> dict[str, str]:
     letter = await http.post("/v1/pulse/a/tell", json={"message": "m"})
     await http.put("/v1/pulse/b", json={"slots": 1_000})
     claim = await http.post("/v1/claims", json={"agent": "b"})
+    enrolled = await http.post("/api/v1/agents/heartbeat", json={"name": "c"})
+    agent = enrolled.json()["id"]
     return {
+        "/api/v1/agents/{agent_id}": agent,
+        "/api/v1/agents/{agent_id}/files/{name}": {"agent_id": agent, "name": "TOOLS.md"},
+        "/api/v1/agents/{agent_id}/heartbeat": agent,
+        "/api/v1/agents/{agent_id}/token": agent,
         "/v1/claims/{id}": claim.json()["claim"],
         "/v1/pulse/{id}": "a",
         "/v1/pulse/{id}/history": "a",
@@ -66,7 +73,7 @@ async def furnish(http: httpx.AsyncClient) -> dict[str, str]:
     }
 
 
-def explore(label: str, hub: RunningHub, known: dict[str, str]) -> None:
+def explore(label: str, hub: RunningHub, known: dict[str, str | dict[str, str]]) -> None:
     """Call one operation with many cases; its thread is not the hub's."""
     operation = OPERATIONS[label]
     cases = [operation.as_strategy(mode) for mode in GenerationMode]
@@ -83,7 +90,9 @@ def explore(label: str, hub: RunningHub, known: dict[str, str]) -> None:
         if aimed:
             case.headers.pop("X-Lifesigns-Project", None)
             if case.path in known:
-                case.path_parameters = dict.fromkeys(case.path_parameters, known[case.path])
+                names = known[case.path]
+                one = isinstance(names, str)
+                case.path_parameters = dict.fromkeys(case.path_parameters, names) if one else names
         if str(case.query.get("wait", "")).isdecimal():  # nobody will write to these inboxes
             case.query["wait"] = 0
         if isinstance(case.body, dict) and case.body.get("wait") in range(61):

@@ -24,6 +24,7 @@ from lifesigns.store.address import Address
 from lifesigns.store.claim import ASSIGNED, UNASSIGNED, Claims
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.diary import Diary, Upkeep
+from lifesigns.store.enrolment import Enrolments
 from lifesigns.store.feed import Feed, Source
 from lifesigns.store.hold import Hold
 from lifesigns.store.inbox import TELL, Inbox
@@ -37,7 +38,18 @@ from lifesigns.store.probe import PROBE, SIGNS, Probe
 from lifesigns.store.registry import Registry
 from lifesigns.store.sample import Samples
 from lifesigns.store.store import Store, Terms
-from lifesigns.web import account, capacity, claim, inbox, operation, override, page, pulse, sse
+from lifesigns.web import (
+    account,
+    capacity,
+    claim,
+    inbox,
+    mission_control,
+    operation,
+    override,
+    page,
+    pulse,
+    sse,
+)
 from lifesigns.web.auth import Gate, OpenGate
 from lifesigns.web.dialect import Dialect
 from lifesigns.web.door import Rules
@@ -59,7 +71,7 @@ log = logging.getLogger(__name__)
 Revive = Callable[[], Awaitable[None]] | None
 
 # The published APIs that are served beside our own.
-DIALECTS: tuple[Dialect, ...] = ()
+DIALECTS: tuple[Dialect, ...] = (mission_control.DIALECT,)
 FEED_SILENT_S = 1.5  # a half-open feed is found within three seconds
 OWN_TICK_S = 1.0  # how often a hub tells itself something, to hear how late it comes
 PARTING_S = 3.0  # how long a hub that goes waits for its last beats to be stored,
@@ -143,6 +155,9 @@ class Hub:
             gap_ms=round(config.diary_gap_s * 1000),
         )
         self.diary = Diary(self.link, self.store, self.clock, upkeep)
+        self.enrolments = Enrolments(
+            self.ledger, self.registry, self.link, self.inbox, config.data_dir.absolute()
+        )
         self.agenda = Agenda(self.link, self.store, self.ledger, self.clock, self.ticker)
         samples = Samples(self.link, self.store)
         self.sampler = Sampler(self.store, samples, self.clock, self.ticker, config.sample_keys)
@@ -183,6 +198,7 @@ class Hub:
             ledger=self.ledger,
             diary=self.diary,
             jobs=self.jobs,
+            enrolments=self.enrolments,
             clock=self.clock,
             ticker=self.ticker,
             sweeper=self.sweeper,
@@ -260,6 +276,7 @@ class Hub:
                 self.feed.heard(channel, push[2])
                 self.interest.heard(channel, push[2])
                 self.letters.heard(channel, push[2])
+                self.enrolments.heard(channel, push[2])
         elif what == b"subscribe":  # whatever was told before this moment was missed
             if mine:
                 self.ingest.doubt()

@@ -147,6 +147,11 @@ def channel(project: str, number: int, database: int) -> str:
     return f"ls:{{{TAGS[number]}}}:ch:{database}:{project}"
 
 
+def enrolled(project: str, database: int) -> str:
+    """Name the channel that tells whose enrolment was altered."""
+    return f"ls:enrolled:{database}:{project}"
+
+
 def interest(database: int) -> str:
     """Name the channel on which hubs say whose every beat they want."""
     return f"ls:interest:{database}"

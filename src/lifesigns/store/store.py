@@ -17,6 +17,7 @@ import msgpack
 from lifesigns.core.errors import LifesignsError, NotFound, Unavailable
 from lifesigns.core.model import Override, Presence
 from lifesigns.core.past import Life, Passage, unpack_passage
+from lifesigns.core.presence import agent_uuid
 from lifesigns.store import keys, script
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.ingest import Ingest
@@ -27,6 +28,8 @@ from lifesigns.store.reader import Reader, Reading, heed
 from lifesigns.store.registry import Registry
 
 T = TypeVar("T")
+
+IDENTIFIED_AT_ONCE = 1_000  # some milliseconds; then others have their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +265,17 @@ class Store:
                 if presence.id not in seen:
                     seen.add(presence.id)
                     yield presence
+
+    async def identify(self, project: str, uuid: str) -> str | None:
+        """Find the agent that has a UUID, among all that were ever seen."""
+        for lane in self.lanes(project):
+            names = await self._link.ask("HKEYS", lane.keys[1])
+            for i, name in enumerate(names):
+                if agent_uuid(project, name.decode()) == uuid:
+                    return str(name.decode())
+                if i % IDENTIFIED_AT_ONCE == IDENTIFIED_AT_ONCE - 1:
+                    await asyncio.sleep(0)
+        return None
 
     async def count(self, project: str) -> dict[int, int]:
         """Count a project's agents by their rank."""

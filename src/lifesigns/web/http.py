@@ -35,6 +35,7 @@ from lifesigns.core.errors import (
 from lifesigns.core.model import Limits
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.diary import Diary
+from lifesigns.store.enrolment import Enrolments
 from lifesigns.store.feed import Feed
 from lifesigns.store.hold import Hold
 from lifesigns.store.job import Jobs
@@ -70,6 +71,7 @@ class Desk:
     ledger: Ledger
     diary: Diary
     jobs: Jobs
+    enrolments: Enrolments
     clock: StoreClock
     ticker: Ticker
     sweeper: Sweeper

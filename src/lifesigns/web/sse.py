@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -27,7 +28,15 @@ COMMENT_S = 15.0  # proxies cut what says nothing for a minute, some for half of
 PARTING_S = 2.0  # for the last words to a reader that does not read
 BACKLOG_BYTES = 262_144  # what waits for a slow reader; then its watch waits as well
 EVENT_STREAM = "text/event-stream"
+COMMENT = b": still here\n\n"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+class Source(Protocol):
+    """What a stream tells of."""
+
+    def close(self) -> None:
+        """Nobody is told any more."""
 
 
 class Stream:
@@ -85,22 +94,22 @@ class Stream:
                 async with asyncio.timeout(COMMENT_S):
                     await self._filled.wait()
             except TimeoutError:
-                return b": still here\n\n"
+                return COMMENT
         self._filled.clear()
         events, self._waiting, self._size = self._waiting, [], 0
         return b"".join(events)
 
 
 class Told(StreamingResponse):
-    """The answer that goes on; its watch ends with it, even if it never began."""
+    """The answer that goes on; what it tells of ends with it, even if it never began."""
 
-    def __init__(self, desk: Desk, grant: Grant, stream: Stream, spectator: Spectator) -> None:
-        super().__init__(
-            _told(desk, grant, stream, spectator), headers=HEADERS, media_type=EVENT_STREAM
-        )
+    def __init__(
+        self, desk: Desk, stream: Stream, source: Source, content: AsyncIterator[bytes]
+    ) -> None:
+        super().__init__(content, headers=HEADERS, media_type=EVENT_STREAM)
         self._streams = desk.lobby.streams
         self._stream = stream
-        self._spectator = spectator
+        self._source = source
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -108,21 +117,11 @@ class Told(StreamingResponse):
                 await super().__call__(scope, receive, send)
         finally:
             self._streams.pop(self._stream, None)
-            self._spectator.close()
+            self._source.close()
 
 
 async def events(desk: Desk, request: Request) -> Response:
-    headers = request.headers
-    rules = desk.rules
-    check_source(
-        headers.get("origin"),
-        headers.get("host"),
-        request.url.scheme,
-        rules.origins,
-        loopback_only=rules.loopback_only,
-    )
-    grant = await _grant_of(desk, request)
-    grant.allow_watch()
+    grant = await viewer_of(desk, request)
     wanted, query = filter_of_query(
         request, ("since", "ticket"), alive="any", details=WATCH_DETAILS
     )
@@ -132,7 +131,7 @@ async def events(desk: Desk, request: Request) -> Response:
         raise Unavailable("This hub takes no more connections now.", retry_after_s=1.0)
     stream = Stream()
     spectator = Spectator(desk.lobby.fanout, grant.project, JSON, stream, most=1)
-    since = headers.get("last-event-id") or query.get("since")
+    since = request.headers.get("last-event-id") or query.get("since")
     detail = query.get("detail", "full")
     try:
         if detail == "beats":
@@ -140,10 +139,32 @@ async def events(desk: Desk, request: Request) -> Response:
         await spectator.begin(WatchAsked(1, wanted, since, detail))
     except BadValue as bad:  # in a query it is a bad query, and its filter stands open
         raise BadRequest(bad.message, field=(bad.field or "").removeprefix("filter.")) from bad
+    return opened(desk, grant, stream, spectator, _told(desk, grant, stream, spectator))
+
+
+def opened(
+    desk: Desk, grant: Grant, stream: Stream, source: Source, content: AsyncIterator[bytes]
+) -> Told:
+    """Enter a stream among those that are open, and answer it."""
     desk.lobby.streams[stream] = grant.key_id
     if desk.lobby.draining:  # since a moment ago: it is none of those that are sent away
         stream.end()
-    return Told(desk, grant, stream, spectator)
+    return Told(desk, stream, source, content)
+
+
+async def viewer_of(desk: Desk, request: Request) -> Grant:
+    """Find out who opens a stream. A page of another origin could read it, as it can no answer."""
+    rules = desk.rules
+    check_source(
+        request.headers.get("origin"),
+        request.headers.get("host"),
+        request.url.scheme,
+        rules.origins,
+        loopback_only=rules.loopback_only,
+    )
+    grant = await _grant_of(desk, request)
+    grant.allow_watch()
+    return grant
 
 
 async def _grant_of(desk: Desk, request: Request) -> Grant:

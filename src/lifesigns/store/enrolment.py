@@ -1,0 +1,447 @@
+"""The enrolments of a store, and what belongs to each: its name, its key, its workspace.
+
+Whoever enrols an agent first makes a key, then enters all of it in one step that only one hub can
+do; a hub that comes second takes its key back and answers the agent that is there. The folder is
+written by the hub that was first. Changes are told on a channel: they are none of a presence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+from weakref import WeakValueDictionary
+
+from lifesigns.core import workspace
+from lifesigns.core.access import Grant, digest
+from lifesigns.core.enrolment import Enrolment, Roll, enrolment_of, meant, named, new_serial
+from lifesigns.core.errors import Altered, Forbidden, NotFound, Unavailable
+from lifesigns.core.presence import agent_uuid
+from lifesigns.core.seal import SALT_BYTES, seal, unseal
+from lifesigns.core.workspace import Place
+from lifesigns.store import folder, keys
+from lifesigns.store.ledger import TRIES, Doc, Ledger, Write
+from lifesigns.store.link import Link
+from lifesigns.store.registry import Registry
+
+log = logging.getLogger(__name__)
+
+AGENT, NAME, ALIAS, TEXTS = "enrolment", "enrolled_name", "enrolled_uuid", "workspace"
+ALL = "all"  # the index of all of a project; those of a board have its id
+SHOWN_MS = 86_400_000  # for how long the key of a new agent is told to who asked for it
+SCANNED = 500
+
+Hear = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks for an agent: by which key, and at which address of the hub."""
+
+    key_id: str
+    token: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applicant:
+    """An agent to be enrolled."""
+
+    name: str
+    board: str | None
+    agent: str | None = None  # its id; None: a new one
+    heard: bool = False  # it speaks for itself
+    said: Mapping[str, Any] = field(default_factory=dict)  # other fields of its enrolment
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An agent that is not entered yet."""
+
+    enrolment: Enrolment
+    token: str
+    texts: Mapping[str, str]
+
+
+class Enrolments:
+    """What is enrolled. Whatever asks raises ``Unavailable`` without the store."""
+
+    def __init__(
+        self, ledger: Ledger, registry: Registry, link: Link, feed: Link, data_dir: Path
+    ) -> None:
+        self._ledger = ledger
+        self._registry = registry
+        self._link = link
+        self._feed = feed  # the link that subscribes
+        self._data_dir = data_dir
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._listeners: dict[str, dict[object, Hear]] = {}  # by channel
+
+    # Asking.
+
+    async def get(self, project: str, agent: str) -> Enrolment | None:
+        """Read the enrolment of one agent."""
+        return (await self.read(project, [agent])).get(agent)
+
+    async def read(self, project: str, agents: Sequence[str]) -> dict[str, Enrolment]:
+        """Read those of the agents that are enrolled."""
+        docs = await self._ledger.read(project, AGENT, agents)
+        return {doc.id: enrolment_of(doc.id, doc.body) for doc in docs if doc is not None}
+
+    async def roll(self, project: str, name: str) -> Roll:
+        """Read which agents have a name."""
+        return _roll(await self._ledger.get(project, NAME, digest(name)))
+
+    async def alias(self, project: str, uuid: str) -> str | None:
+        """Tell which enrolled agent has a UUID that is not its id."""
+        doc = await self._ledger.get(project, ALIAS, uuid)
+        return None if doc is None else str(doc.body["agent"])
+
+    async def page(
+        self, project: str, board: str | None, *, skip: int, limit: int
+    ) -> tuple[list[Enrolment], int]:
+        """List the agents of a board, or of the project, the newest first."""
+        found = await self._ledger.page(project, AGENT, board or ALL, skip=skip, limit=limit)
+        return [enrolment_of(doc.id, doc.body) for doc in found.docs], found.total
+
+    async def everyone(self, project: str) -> list[Enrolment]:
+        """List all, the newest first."""
+        found: dict[str, Enrolment] = {}
+        total, skip = 1, 0
+        while skip < total:
+            some, total = await self.page(project, None, skip=skip, limit=SCANNED)
+            found |= {each.id: each for each in some}
+            skip += SCANNED
+        return list(found.values())
+
+    # Enrolling.
+
+    async def enrol(
+        self, project: str, applicant: Applicant, asker: Asker, now_ms: int
+    ) -> tuple[Enrolment, bool]:
+        """Enrol an agent unless it is; answer it, and whether it was enrolled now."""
+        turn = self._turns.setdefault((project, applicant.name), asyncio.Lock())
+        made: _Made | None = None
+        entered = False
+        async with turn:
+            try:
+                for _ in range(TRIES):
+                    names = await self._ledger.get(project, NAME, digest(applicant.name))
+                    known = await self._known(project, applicant, _roll(names))
+                    if known is not None:
+                        return known, False
+                    made = made or await self._make(project, applicant, asker, now_ms)
+                    with suppress(Altered):
+                        await self._enter(project, made, names, asker, now_ms)
+                        entered = True
+                        break
+                else:
+                    raise Unavailable("Too many enrol such agents at once.")
+            finally:
+                if made is not None and not entered:
+                    await self._end_key(project, made.enrolment.key_id)
+        assert made is not None
+        enrolment = await self._settle(project, made)
+        if not applicant.heard:  # else its presence comes in a moment
+            self._tell(project, enrolment.id)
+        return enrolment, True
+
+    async def _known(self, project: str, applicant: Applicant, roll: Roll) -> Enrolment | None:
+        if applicant.agent is None:
+            agent = meant(applicant.name, roll, applicant.board)
+            return None if agent is None else await self.get(project, agent)
+        if roll and applicant.agent not in roll:
+            raise Forbidden(f"{applicant.name!r} is another agent, for which this key is none.")
+        return await self.get(project, applicant.agent)
+
+    async def _make(self, project: str, applicant: Applicant, asker: Asker, now_ms: int) -> _Made:
+        agent = applicant.agent or str(uuid4())
+        uuid = agent_uuid(project, agent)
+        place = Place(asker.url, str(self._data_dir / workspace.folder_name(uuid)))
+        grant, token = await self._make_key(project, agent, applicant.name)
+        enrolment = Enrolment(
+            agent,
+            applicant.name,
+            applicant.board,
+            new_serial(now_ms, secrets.randbits(80)),
+            place.folder,
+            grant.key_id,
+            now_ms,
+            now_ms,
+            **applicant.said,
+            heard_ms=now_ms if applicant.heard else 0,
+        )
+        return _Made(enrolment, token, workspace.files(enrolment, uuid, place))
+
+    async def _enter(
+        self, project: str, made: _Made, names: Doc | None, asker: Asker, now_ms: int
+    ) -> None:
+        enrolment = made.enrolment
+        roll = named(enrolment.name, _roll(names), enrolment.board, enrolment.id)
+        texts = {
+            "files": dict(made.texts),
+            "url": asker.url,
+            "sealed": seal(made.token, asker.token, secrets.token_bytes(SALT_BYTES)),
+            "asker": asker.key_id,
+            "until_ms": now_ms + SHOWN_MS,
+        }
+        uuid = agent_uuid(project, enrolment.id)
+        alias = [] if uuid == enrolment.id else [Write(ALIAS, uuid, 0, {"agent": enrolment.id})]
+        await self._ledger.commit(
+            project,
+            [
+                _entered(enrolment, 0),
+                _on_roll(enrolment.name, names, roll),
+                Write(TEXTS, enrolment.id, 0, texts),
+                *alias,
+            ],
+        )
+
+    async def _settle(self, project: str, made: _Made) -> Enrolment:
+        """Make the folder; an agent without one beats all the same."""
+        enrolment = made.enrolment
+        tools = workspace.with_token(made.texts[workspace.TOOLS], made.token)
+        try:
+            await asyncio.to_thread(
+                folder.write,
+                Path(str(enrolment.workspace)),
+                {**made.texts, workspace.TOOLS: tools},
+            )
+        except OSError as error:
+            log.error("the workspace of %s cannot be written: %s", enrolment.id, error)
+            return await self.change(project, enrolment.id, _without_workspace)
+        return enrolment
+
+    # Altering.
+
+    async def change(
+        self,
+        project: str,
+        agent: str,
+        judge: Callable[[Enrolment], Enrolment],
+        *,
+        quiet: bool = False,
+    ) -> Enrolment:
+        """Alter an enrolment, its place among those of its name, and its texts.
+
+        ``quiet``: its presence tells of it.
+        """
+        for _ in range(TRIES):
+            doc, texts = await asyncio.gather(
+                self._ledger.get(project, AGENT, agent), self._ledger.get(project, TEXTS, agent)
+            )
+            if doc is None:
+                raise _missing(agent)
+            former = enrolment_of(doc.id, doc.body)
+            enrolment = judge(former)
+            writes = [_entered(enrolment, doc.version)]
+            files = _texts_of(project, enrolment, texts)
+            if texts is not None and files:
+                writes.append(Write(TEXTS, agent, texts.version, {**texts.body, "files": files}))
+            if (former.name, former.board) != (enrolment.name, enrolment.board):
+                writes += await self._renamed(project, former, enrolment)
+            with suppress(Altered):
+                await self._ledger.commit(project, writes)
+                if files:
+                    await self._rewrite(enrolment, files)
+                if not quiet:
+                    self._tell(project, agent)
+                return enrolment
+        raise Unavailable("Too many change this agent at once.")
+
+    async def _renamed(self, project: str, former: Enrolment, enrolment: Enrolment) -> list[Write]:
+        old, new = await self._ledger.read(
+            project, NAME, [digest(former.name), digest(enrolment.name)]
+        )
+        roll = named(enrolment.name, _roll(new), enrolment.board, enrolment.id)
+        writes = [_on_roll(enrolment.name, new, roll)]
+        if former.name != enrolment.name:
+            writes.append(_off_roll(former, old))
+        return writes
+
+    async def _rewrite(self, enrolment: Enrolment, files: Mapping[str, str]) -> None:
+        """Keep the folder as the texts are, where it is; the key in it is known there alone."""
+        place = self._folder_here(enrolment)
+        if place is not None:
+            told = {name: text for name, text in files.items() if name != workspace.TOOLS}
+            with suppress(OSError):  # it was there a moment ago: somebody takes it away
+                await asyncio.to_thread(folder.write, place, told)
+
+    async def renew_key(self, project: str, agent: str) -> str:
+        """Give an agent a new key in the place of the one that it has; answer it."""
+        enrolment = await self.get(project, agent)
+        if enrolment is None:
+            raise _missing(agent)
+        grant, token = await self._make_key(project, agent, enrolment.name)
+        former = ""
+
+        def judge(enrolment: Enrolment) -> Enrolment:
+            nonlocal former
+            former = enrolment.key_id
+            return replace(enrolment, key_id=grant.key_id)
+
+        try:
+            enrolment = await self.change(project, agent, judge)
+        except BaseException:
+            await self._end_key(project, grant.key_id)
+            raise
+        await self._end_key(project, former)
+        texts = await self._unsealed(project, agent)
+        place = self._folder_here(enrolment)
+        if place is not None and texts is not None:
+            tools = workspace.with_token(texts[workspace.TOOLS], token)
+            await asyncio.to_thread(folder.write, place, {workspace.TOOLS: tools})
+        return token
+
+    async def _unsealed(self, project: str, agent: str) -> Mapping[str, str] | None:
+        """Tell nobody any more what the former key was; answer the texts."""
+        for _ in range(TRIES):
+            texts = await self._ledger.get(project, TEXTS, agent)
+            if texts is None:
+                return None
+            with suppress(Altered):
+                if texts.body["sealed"]:
+                    body = {**texts.body, "sealed": b""}
+                    await self._ledger.commit(project, [Write(TEXTS, agent, texts.version, body)])
+                return dict(texts.body["files"])
+        raise Unavailable("Too many change this agent at once.")
+
+    async def text(
+        self, project: str, agent: str, name: str, asker: Asker, now_ms: int, *, trusted: bool
+    ) -> str:
+        """Read a text of a workspace; the key stands in it once, for who asked for the agent.
+
+        Who is not ``trusted`` must be just that one.
+        """
+        for _ in range(TRIES):
+            texts = await self._ledger.get(project, TEXTS, agent)
+            if texts is None:
+                raise _missing(agent)
+            body = texts.body
+            mine = body["asker"] == asker.key_id
+            if not (mine or trusted):
+                raise Forbidden("This workspace belongs to another agent.")
+            text = str(body["files"][name])
+            fresh = mine and body["sealed"] and now_ms < body["until_ms"]
+            token = unseal(body["sealed"], asker.token) if fresh else None
+            if name != workspace.TOOLS or token is None:
+                return text
+            with suppress(Altered):  # told to somebody else, or altered: look again
+                told = {**body, "sealed": b""}
+                await self._ledger.commit(project, [Write(TEXTS, agent, texts.version, told)])
+                return workspace.with_token(text, token)
+        raise Unavailable("Too many read this at once.")
+
+    async def remove(self, project: str, agent: str) -> None:
+        """Drop an enrolment, its key and its texts; what else lies in its folder stays there."""
+        for _ in range(TRIES):
+            doc, texts = await asyncio.gather(
+                self._ledger.get(project, AGENT, agent), self._ledger.get(project, TEXTS, agent)
+            )
+            if doc is None:
+                raise _missing(agent)
+            enrolment = enrolment_of(agent, doc.body)
+            uuid = agent_uuid(project, agent)
+            names, alias = await asyncio.gather(
+                self._ledger.get(project, NAME, digest(enrolment.name)),
+                self._ledger.get(project, ALIAS, uuid),
+            )
+            writes = [Write(AGENT, agent, doc.version, None), _off_roll(enrolment, names)]
+            writes += [Write(TEXTS, agent, texts.version, None)] if texts else []
+            writes += [Write(ALIAS, uuid, alias.version, None)] if alias else []
+            with suppress(Altered):
+                await self._ledger.commit(project, writes)
+                await self._end_key(project, enrolment.key_id)
+                place = self._folder_here(enrolment)
+                if place is not None:
+                    await asyncio.to_thread(folder.drop, place, workspace.NAMES)
+                return
+        raise Unavailable("Too many change this agent at once.")
+
+    # Keys and folders.
+
+    async def _make_key(self, project: str, agent: str, name: str) -> tuple[Grant, str]:
+        wanted = Grant("", project, "agent", agent=agent, name=name)
+        return await self._registry.create(wanted, now_ms=time.time_ns() // 1_000_000)
+
+    async def _end_key(self, project: str, key_id: str) -> None:
+        with suppress(NotFound):  # an administrator has ended it
+            await self._registry.revoke(project, key_id)
+
+    def _folder_here(self, enrolment: Enrolment) -> Path | None:
+        place = None if enrolment.workspace is None else Path(enrolment.workspace)
+        here = place is not None and place.parent == self._data_dir and place.is_dir()
+        return place if here else None
+
+    # Telling.
+
+    def follow(self, project: str, hear: Hear) -> Callable[[], None]:
+        """Hear which enrolments are altered, on any hub; call what is answered to end that."""
+        channel = keys.enrolled(project, self._link.address.db)
+        listeners = self._listeners.setdefault(channel, {})
+        if not listeners:
+            self._feed.subscribe(channel)
+        token = object()
+        listeners[token] = hear
+
+        def leave() -> None:
+            listeners.pop(token, None)
+            if not listeners and self._listeners.get(channel) is listeners:
+                del self._listeners[channel]
+                self._feed.unsubscribe(channel)
+
+        return leave
+
+    def heard(self, channel: str, data: bytes) -> None:
+        """A message came on a channel."""
+        for hear in list(self._listeners.get(channel, {}).values()):
+            hear(data.decode())
+
+    def _tell(self, project: str, agent: str) -> None:
+        channel = keys.enrolled(project, self._link.address.db)
+        self._link.call(("PUBLISH", channel, agent), lambda _: None)
+
+
+def _without_workspace(enrolment: Enrolment) -> Enrolment:
+    return replace(enrolment, workspace=None)
+
+
+def _entered(enrolment: Enrolment, expect: int) -> Write:
+    indexes = {ALL: float(enrolment.created_ms)}
+    if enrolment.board is not None:
+        indexes[enrolment.board] = float(enrolment.created_ms)
+    return Write(AGENT, enrolment.id, expect, enrolment.body(), indexes=indexes)
+
+
+def _texts_of(project: str, enrolment: Enrolment, texts: Doc | None) -> dict[str, str]:
+    """Write the texts anew; nothing if they say what they said."""
+    if texts is None:
+        return {}
+    place = Place(texts.body["url"], enrolment.workspace or "")
+    files = workspace.files(enrolment, agent_uuid(project, enrolment.id), place)
+    return {} if files == texts.body["files"] else files
+
+
+def _roll(doc: Doc | None) -> Roll:
+    return {} if doc is None else dict(doc.body["agents"])
+
+
+def _on_roll(name: str, doc: Doc | None, roll: Roll) -> Write:
+    return Write(NAME, digest(name), 0 if doc is None else doc.version, {"agents": dict(roll)})
+
+
+def _off_roll(enrolment: Enrolment, doc: Doc | None) -> Write:
+    left = {agent: board for agent, board in _roll(doc).items() if agent != enrolment.id}
+    write = _on_roll(enrolment.name, doc, left)
+    return write if left else replace(write, body=None)
+
+
+def _missing(agent: str) -> NotFound:
+    return NotFound(f"There is no agent {agent[:128]!r} here.")
