@@ -304,6 +304,8 @@ class TestSpelling:
             "last_heartbeat": "2026-03-22T14:30:00.000Z",
             "expires_at": "2026-03-22T14:31:00.000Z",
             "last_progress": "2026-03-22T14:29:58.000Z",
+            "progress_ttl": None,
+            "stalls_at": None,
             "started_at": "2026-03-22T14:00:00.000Z",
         }
         assert (second["instance"], second["state"], second["host"]) == ("w2", "error", "h")

@@ -6,10 +6,12 @@ nothing in the end; the browser's own word of a line that broke is allowed where
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import shutil
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,14 @@ class Reader:
         """Wait until so many are shown in a state."""
         tile = self.page.locator(f".tile.s-{state} .tile-count")
         await expect(tile).to_have_text(f"{number:,}")
+
+    async def until(self, expression: str, told: Callable[[Any], object]) -> Any:
+        """Wait until what the page answers is as it should be; no program may wait in the page."""
+        deadline = time.monotonic() + SOON_S
+        while not told(value := await self.page.evaluate(expression)):
+            assert time.monotonic() < deadline, f"{expression} is {value}"
+            await asyncio.sleep(0.02)
+        return value
 
     async def picture(self, name: str, **options: Any) -> None:
         """Keep what is seen, to be looked at."""

@@ -296,10 +296,18 @@ def _expanded(presence: Presence) -> list[dict[str, Any]]:
             "last_heartbeat": to_text(i.last_heartbeat_ms),
             "expires_at": _text(i.lease_ms),
             "last_progress": to_text(i.progressed_ms),
+            "progress_ttl": _seconds(i.words.progress_ttl_ms),
+            "stalls_at": _text(
+                stalls_at_ms(i.words, own_rank(i.words), i.progressed_ms, i.worded_ms)
+            ),
             "started_at": to_text(i.start_ms),
         }
         for i, state in presence.instances
     ]
+
+
+def _seconds(ms: int | None) -> float | None:
+    return None if ms is None else ms / 1000
 
 
 def spell_override(override: Override | None) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 /** The page: signs in, opens the line, and shows the view that the address names. */
 
+import { Agent } from "./agent.js";
 import { Banners } from "./banner.js";
 import { fill, h, write } from "./element.js";
 import { Fleet } from "./fleet.js";
@@ -7,6 +8,7 @@ import { Overview } from "./overview.js";
 import { kept, link, read } from "./route.js";
 import { forgetKey, guarded, keptKey, open, redeem, ticketOfAddress } from "./session.js";
 import { signIn } from "./signin.js";
+import { Table } from "./table.js";
 import { setClock } from "./time.js";
 
 /**
@@ -21,6 +23,8 @@ import { setClock } from "./time.js";
 /** @type {Record<string, [string, new (page: Page) => View]>} in the order of the menu */
 const VIEWS = {
   overview: ["Overview", Overview],
+  table: ["Table", Table],
+  agent: ["", Agent],
 };
 
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));

@@ -113,6 +113,8 @@ INSTANCE: Schema = {
     "last_heartbeat": ref("Instant"),
     "expires_at": nullable(ref("Instant")),
     "last_progress": ref("Instant"),
+    "progress_ttl": nullable(NUMBER),
+    "stalls_at": said("when it stalls without progress until then", **nullable(ref("Instant"))),
     "started_at": ref("Instant"),
 }
 PRESENCE: Schema = {
