@@ -18,7 +18,8 @@ import msgpack
 
 from lifesigns.core.access import DEFAULT_PROJECT
 from lifesigns.core.errors import LifesignsError
-from lifesigns.core.model import Check, Presence, Words
+from lifesigns.core.evidence import Check
+from lifesigns.core.model import Presence, Words
 from lifesigns.core.request import CheckAsked
 from lifesigns.store import keys, script
 from lifesigns.store.address import Address

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lifesigns.core.evidence import Heard, checked, hear, judge, sessions_of
-from lifesigns.core.model import Check
+from lifesigns.core.evidence import Check, Heard, checked, hear, judge, sessions_of
 from lifesigns.core.presence import AVAILABLE, DETAILS, SUSPECT
 from tests.core.fleet import NOW, STARTED, gone, instance, seen, shown
 

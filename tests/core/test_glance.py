@@ -3,48 +3,21 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import msgpack
 import pytest
 
 from lifesigns.core.change import unpack_change
 from lifesigns.core.glance import glance
-from lifesigns.core.model import Words
-from lifesigns.core.presence import AVAILABLE, SLEEPING, STALLED, lite, present
-from lifesigns.core.record import pack_words
-
-NOW = 1_774_189_800_000
-TEXTS = (None, "", "idle", "ü" * 100, "🜁", "\x00")
+from lifesigns.core.presence import lite, present
+from tests.core.cask import NOW, packed_record
 
 
 def packed(dice: random.Random, *, instances: int) -> bytes:
     """Pack a change as the scripts do: text has the headers of the old format."""
-    rank = dice.randrange(SLEEPING + 1, AVAILABLE + 1) if instances else dice.randrange(2)
-    there = [instance(dice, number) for number in range(instances)]
-    override = dice.choice([False, [STALLED, "why", 0], [STALLED, "why", NOW + 1]])
-    claims = [["token", "i0"]] * dice.randrange(3)
     seq, agent = dice.choice([1, 2**31, 2**53 - 1]), dice.choice(["a", "x" * 128, "a:b/c"])
-    record: list[Any] = [seq, NOW, rank, NOW - 5, NOW - 9, 0, "left", "", "8" * instances]
-    record += [False if there else instance(dice, 0), ["01s"], there, claims, override, 0]
     head = [seq, NOW, dice.choice("ofstru"), dice.randrange(10), agent, 3, dice.choice([0, NOW])]
-    return msgpack.packb(head, use_bin_type=False) + msgpack.packb(record, use_bin_type=False)
-
-
-def instance(dice: random.Random, number: int) -> list[Any]:
-    words = Words(
-        status=dice.choice(TEXTS),
-        task=dice.choice(TEXTS),
-        metadata=dice.choice([None, {"deep": [{"a": None}, -(2**63)]}]),
-        capabilities=dice.choices(["search", "rank", "ü"], k=dice.randrange(5)),
-        name=dice.choice(TEXTS),
-        group=dice.choice(TEXTS),
-        dialect=dice.choice(["pulse", "other"]),
-    )
-    pairs = [0, AVAILABLE, NOW + dice.choice([-1, 1]), STALLED]
-    heard = dice.choice([False, 7])
-    clocks = [heard, dice.randrange(9), 2, 3]
-    return [f"i{number}", "01s", NOW, 1, 0, 30_000, "", pairs, *clocks, pack_words(words), 1]
+    return msgpack.packb(head, use_bin_type=False) + packed_record(dice, instances=instances)
 
 
 @pytest.mark.parametrize("instances", [0, 1])

@@ -10,6 +10,7 @@ import pytest
 
 from lifesigns.core.access import DEFAULT_PROJECT
 from lifesigns.core.errors import Unavailable
+from lifesigns.store import reader as reader_module
 from lifesigns.store.reader import BATCH, PAGE
 from tests.patience import until
 from tests.server import Server
@@ -22,6 +23,40 @@ async def crowd(at: Station, agents: list[str]) -> None:
     for agent in agents:
         at.open(agent)
     await at.settle()
+
+
+class TestSketches:
+    """What is read again is not unpacked again, and is as it is now all the same."""
+
+    async def test_an_agent_that_is_read_again_is_shown_as_it_is_now(self, fresh_url: str) -> None:
+        async with station(fresh_url) as here, station(fresh_url) as there:
+            agent = await here.opened("a", ttl_ms=20_000)
+            first = await there.read("a")
+            assert await there.read("a") == first
+            agent.renew()
+            await here.settle()
+            renewed = await there.read("a")
+            assert renewed.expires_at_ms == int(agent.lease.ends_ms)
+            assert (renewed.seq, renewed.words) == (first.seq, first.words)
+            agent.say(task="t")
+            await here.settle()
+            assert (await there.read("a")).words.task == "t"
+            agent.lose()
+            await here.settle()
+            assert (await there.read("a")).state == "suspect"
+            await here.store.remove(DEFAULT_PROJECT, "a", None, 0.0)
+            assert [(await there.read("a")).state for _ in range(2)] == ["offline"] * 2
+
+    async def test_only_so_many_are_kept(
+        self, fresh_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(reader_module, "SKETCHES", 3)
+        async with station(fresh_url) as here:
+            agents = [f"a{i}" for i in range(8)]
+            await crowd(here, agents)
+            for _ in range(2):
+                assert [(await here.read(agent)).id for agent in agents] == agents
+            assert len(here.store.reader._sketches) == 3
 
 
 class TestCoalescing:

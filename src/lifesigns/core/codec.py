@@ -55,6 +55,14 @@ class Codec:
         """
         raise NotImplementedError
 
+    def begin(self, fields: Mapping[str, Any], more: int) -> bytes:
+        """Write the first fields, at least one, of a map that has so many more (up to 15)."""
+        raise NotImplementedError
+
+    def end(self, fields: Mapping[str, Any]) -> bytes:
+        """Write the last fields of a map that was begun."""
+        raise NotImplementedError
+
     def pair(self, key: str, value: bytes) -> bytes:
         """Write an entry of a map whose value is encoded already."""
         raise NotImplementedError
@@ -77,6 +85,12 @@ class _Json(Codec):
 
     def encode(self, message: Mapping[str, Any]) -> bytes:
         return _write_json(message).encode()
+
+    def begin(self, fields: Mapping[str, Any], more: int) -> bytes:
+        return b"%b," % self.encode(fields)[:-1]
+
+    def end(self, fields: Mapping[str, Any]) -> bytes:
+        return self.encode(fields)[1:]
 
     def pair(self, key: str, value: bytes) -> bytes:
         return b"%b:%b" % (_write_json(key).encode(), value)
@@ -115,6 +129,13 @@ class _Msgpack(Codec):
 
     def encode(self, message: Mapping[str, Any]) -> bytes:
         return msgpack.packb(message, use_bin_type=True)  # type: ignore[no-any-return]
+
+    def begin(self, fields: Mapping[str, Any], more: int) -> bytes:
+        header = 1 if len(fields) <= 15 else 3
+        return pack(">BH", 0xDE, len(fields) + more) + self.encode(fields)[header:]
+
+    def end(self, fields: Mapping[str, Any]) -> bytes:
+        return self.encode(fields)[1:]
 
     def pair(self, key: str, value: bytes) -> bytes:
         return msgpack.packb(key) + value  # type: ignore[no-any-return]

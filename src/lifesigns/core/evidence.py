@@ -6,10 +6,12 @@ Works on presences as they were read. Must not know who read them, nor how a soc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from lifesigns.core.model import Check, Presence
-from lifesigns.core.presence import DETAILS, OFFLINE, STATES, SUSPECT
+from lifesigns.core.codec import Codec
+from lifesigns.core.model import Presence
+from lifesigns.core.presence import DETAILS, OFFLINE, STATES, SUSPECT, clocks
+from lifesigns.core.sketch import Sketch
 
 ANSWERED, NO_ANSWER, NO_SOCKET = "answered", "no_answer", "no_socket"
 
@@ -22,7 +24,26 @@ class Heard:
     at_ms: int
 
 
-def judge(agent: str, presence: Presence | None, *, now_ms: int, within_ms: float | None) -> Check:
+class Check(NamedTuple):
+    """The answer to "is this one alive, and how sure is that?"."""
+
+    id: str
+    presence: Presence | None  # None: never seen
+    evidence_age_ms: int | None
+    valid_for_ms: int
+    fresh: bool
+    probed: str | None = None
+    sketch: Sketch | None = None  # of the presence, whatever its clocks
+
+
+def judge(
+    agent: str,
+    presence: Presence | None,
+    *,
+    now_ms: int,
+    within_ms: float | None,
+    sketch: Sketch | None = None,
+) -> Check:
     """Say how old the evidence for a presence is, and how long it can be relied on."""
     if presence is None:
         return Check(agent, None, None, 0, within_ms is None)
@@ -30,7 +51,8 @@ def judge(agent: str, presence: Presence | None, *, now_ms: int, within_ms: floa
         return Check(agent, presence, None, 0, within_ms is None)
     age_ms = max(0, now_ms - presence.last_heartbeat_ms)
     valid_ms = max(0, (presence.expires_at_ms or 0) - now_ms) if presence.alive else 0
-    return Check(agent, presence, age_ms, valid_ms, within_ms is None or age_ms <= within_ms)
+    fresh = within_ms is None or age_ms <= within_ms
+    return Check(agent, presence, age_ms, valid_ms, fresh, None, sketch)
 
 
 def sessions_of(presence: Presence | None) -> list[str]:
@@ -55,10 +77,23 @@ def checked(check: Check, detail: str = "full") -> dict[str, Any]:
     """Spell out one entry of ``checked``; an agent never seen is offline and not known."""
     shown: dict[str, Any]
     if check.presence is None:
-        shown = {"id": check.id, "alive": False, "state": STATES[OFFLINE], "known": False}
+        shown = {"id": check.id, "alive": False, "state": STATES[OFFLINE]}
     else:
         shown = DETAILS[detail](check.presence)
-        shown["known"] = True
+    return _with_sureness(shown, check)
+
+
+def encoded(check: Check, detail: str, codec: Codec) -> bytes:
+    """Encode one pair of ``checked``; of an agent that is sketched only what alters with time."""
+    presence, sketch = check.presence, check.sketch
+    if presence is None or sketch is None:
+        return codec.pair(check.id, codec.encode(checked(check, detail)))
+    rest = _with_sureness(clocks(presence) if detail == "full" else {}, check)
+    return sketch.begun(codec, detail, presence, rest) + codec.end(rest)
+
+
+def _with_sureness(shown: dict[str, Any], check: Check) -> dict[str, Any]:
+    shown["known"] = check.presence is not None
     shown["evidence_age_ms"] = check.evidence_age_ms
     shown["valid_for_ms"] = check.valid_for_ms
     shown["fresh"] = check.fresh

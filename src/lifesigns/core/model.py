@@ -149,17 +149,6 @@ class Presence(NamedTuple):
         return self.rank > 1
 
 
-class Check(NamedTuple):
-    """The answer to "is this one alive, and how sure is that?"."""
-
-    id: str
-    presence: Presence | None  # None: never seen
-    evidence_age_ms: int | None
-    valid_for_ms: int
-    fresh: bool
-    probed: str | None = None
-
-
 def same(given: Any, wanted: Any) -> bool:
     """Compare as JSON does: true is not 1, however deep it stands."""
     if isinstance(given, bool) or isinstance(wanted, bool):

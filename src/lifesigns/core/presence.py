@@ -236,9 +236,7 @@ def full(presence: Presence, *, expand: bool = False) -> dict[str, Any]:
         "version": words.version,
         "dialect": words.dialect,
         "override": spell_override(presence.override),
-        "last_heartbeat": _text(presence.last_heartbeat_ms or None),
-        "expires_at": _text(presence.expires_at_ms),
-        "held": presence.held,
+        **clocks(presence),
         "last_progress": _text(presence.last_progress_ms or None),
         "busy_until": _text(presence.busy_until_ms),
         "next_active_at": _text(presence.next_active_ms),
@@ -250,6 +248,15 @@ def full(presence: Presence, *, expand: bool = False) -> dict[str, Any]:
         "instance_states": _tally(state for _, state in presence.instances),
         "epoch": presence.epoch,
         "seq": presence.seq,
+    }
+
+
+def clocks(presence: Presence) -> dict[str, Any]:
+    """Spell out what alters with every beat."""
+    return {
+        "last_heartbeat": _text(presence.last_heartbeat_ms or None),
+        "expires_at": _text(presence.expires_at_ms),
+        "held": presence.held,
     }
 
 

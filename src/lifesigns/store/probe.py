@@ -19,12 +19,12 @@ from lifesigns.core.evidence import (
     ANSWERED,
     NO_ANSWER,
     NO_SOCKET,
+    Check,
     Heard,
     hear,
     judge,
     sessions_of,
 )
-from lifesigns.core.model import Check
 from lifesigns.core.request import CheckAsked
 from lifesigns.store import keys
 from lifesigns.store.clock import StoreClock
@@ -193,8 +193,8 @@ class _Round:
 
 def _judged(asked: CheckAsked, readings: Iterable[Reading]) -> list[Check]:
     return [
-        judge(agent, reading.presence, now_ms=reading.now_ms, within_ms=asked.within_ms)
-        for agent, reading in zip(asked.agents, readings, strict=True)
+        judge(agent, presence, now_ms=now_ms, within_ms=asked.within_ms, sketch=sketch)
+        for agent, (presence, now_ms, sketch) in zip(asked.agents, readings, strict=True)
     ]
 
 
@@ -204,7 +204,7 @@ def _weigh(before: Reading, verdict: Heard | str, after: Reading) -> tuple[Readi
     if presence is None:
         return after, NO_SOCKET
     if isinstance(verdict, Heard):
-        return Reading(hear(presence, verdict, after.now_ms), after.now_ms), ANSWERED
+        return after._replace(presence=hear(presence, verdict, after.now_ms)), ANSWERED
     # It may have been heard all the same: over a new socket, or its answer was lost.
     came = presence.last_heartbeat_ms > before.now_ms
     return after, ANSWERED if came else verdict

@@ -13,12 +13,14 @@ from lifesigns.core.errors import Unavailable
 from lifesigns.core.model import Presence, Record
 from lifesigns.core.presence import present
 from lifesigns.core.record import unpack_record
+from lifesigns.core.sketch import Sketch
 from lifesigns.store import script
 from lifesigns.store.hold import Hold
 from lifesigns.store.lease import Lane
 from lifesigns.store.link import Link, Script
 
 BATCH = 256
+SKETCHES = 4_096  # of some 4 KB each, once they were asked for in one codec
 PAGE = 256  # records that one command scans: it must not hold the server up
 
 
@@ -27,6 +29,7 @@ class Reading(NamedTuple):
 
     presence: Presence | None
     now_ms: int
+    sketch: Sketch | None = None
 
 
 class Page(NamedTuple):
@@ -50,6 +53,7 @@ class Reader:
         self._link = link
         self._loop = asyncio.get_running_loop()
         self._wanted: dict[Lane, dict[str, Waiting]] = {}
+        self._sketches: dict[tuple[str, str], Sketch] = {}
         self.hold: Hold | None = None  # what this hub knows of one
 
     def read(self, lane: Lane, agent: str) -> Waiting:
@@ -133,12 +137,27 @@ class Reader:
         found = {}
         for i, name in enumerate(names):
             packed, leases = reply[3 + 2 * i], reply[4 + 2 * i]
-            presence = None
-            if packed is not None:
-                record = self._unpack(packed, leases, now_ms, gap_ms)
-                presence = present(lane.project, name, record, epoch=epoch, now_ms=now_ms)
+            if packed is None:
+                found[name] = Reading(None, now_ms)
+                continue
+            sketch = self._sketch(lane.project, name, packed, epoch, now_ms)
+            presence = sketch.at(leases, now_ms)
+            if presence is not None:
+                found[name] = Reading(presence, now_ms, sketch)
+                continue
+            record = self._unpack(packed, leases, now_ms, gap_ms)
+            presence = present(lane.project, name, record, epoch=epoch, now_ms=now_ms)
             found[name] = Reading(presence, now_ms)
         waiting.set_result(found)
+
+    def _sketch(self, project: str, agent: str, packed: bytes, epoch: str, now_ms: int) -> Sketch:
+        sketches, key = self._sketches, (project, agent)
+        sketch = sketches.get(key)
+        if sketch is None or sketch.packed != packed or sketch.epoch != epoch:
+            if len(sketches) >= SKETCHES and key not in sketches:
+                del sketches[next(iter(sketches))]
+            sketch = sketches[key] = Sketch(project, agent, packed, epoch, now_ms)
+        return sketch
 
 
 def heed(waiting: asyncio.Future[Any]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from lifesigns.core.errors import Internal, LifesignsError, RateLimited
-from lifesigns.core.evidence import checked
+from lifesigns.core.evidence import encoded
 from lifesigns.core.request import CheckAsked
 from lifesigns.core.session import ServerSession
 from lifesigns.hub.packet import portions
@@ -82,8 +82,9 @@ class Checks:
         session = self._session
         try:
             found = await self._probe.check(self._project, asked)
-            entries = {check.id: checked(check, asked.detail) for check in found}
-            send_checked(session, asked.ref, entries, self._frame_bytes)
+            codec, detail = session.codec, asked.detail
+            pairs = {check.id: encoded(check, detail, codec) for check in found}
+            send_checked(session, asked.ref, list(pairs.values()), self._frame_bytes)
         except LifesignsError as error:
             session.send_error(error, asked.ref)
         except Exception:
@@ -101,15 +102,10 @@ def reply_to(name: str, ref: str | int | None, **fields: Any) -> dict[str, Any]:
 
 
 def send_checked(
-    session: ServerSession,
-    ref: str | int | None,
-    entries: Mapping[str, Any],
-    limit_bytes: int,
+    session: ServerSession, ref: str | int | None, pairs: Sequence[bytes], limit_bytes: int
 ) -> None:
-    """Queue a ``checked`` in as many frames as its size needs."""
-    codec = session.codec
-    pairs = [codec.pair(name, codec.encode(entry)) for name, entry in entries.items()]
-    _send_parts(session, reply_to("checked", ref), codec.with_map, pairs, limit_bytes)
+    """Queue a ``checked`` of encoded pairs in as many frames as its size needs."""
+    _send_parts(session, reply_to("checked", ref), session.codec.with_map, pairs, limit_bytes)
 
 
 def send_listed(
