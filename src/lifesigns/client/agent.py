@@ -9,11 +9,13 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from lifesigns.client.hub import Hub
 from lifesigns.client.line import Line
+from lifesigns.client.run import Run
 from lifesigns.client.signal import Closed, Signal
+from lifesigns.client.work import Work
 from lifesigns.core.caller import Received
 from lifesigns.core.errors import LifesignsError
 from lifesigns.core.model import Limits
@@ -22,6 +24,7 @@ from lifesigns.core.portrait import Portrait
 log = logging.getLogger("lifesigns.client")
 
 Handler = Callable[[dict[str, Any]], Awaitable[object] | object]
+H = TypeVar("H", bound=Callable[[Run], Any])
 
 LONGEST_REASON = Limits().text_length
 
@@ -54,7 +57,8 @@ class Agent:
     Nothing that it does waits for the network, but for entering and leaving, some seconds at most.
     With ``thread`` its beats come from a thread of its own: a program that blocks its loop stays
     alive, and is found out by its ``progress_ttl``. ``on_assigned``, ``on_unassigned`` and
-    ``on_tell`` are called with the hub's message, on the loop that entered the block.
+    ``on_tell`` are called with the hub's message, on the loop that entered the block. Runs of its
+    schedules are done by the function under ``@me.on_run``.
     """
 
     def __init__(
@@ -76,7 +80,8 @@ class Agent:
         self._line = Line(url, key, self._portrait, thread=thread)
         handlers = {"assigned": on_assigned, "unassigned": on_unassigned, "tell": on_tell}
         self._mail = Mail({type_: each for type_, each in handlers.items() if each is not None})
-        self._line.connection.listeners.append(self._mail)
+        self._work = Work(self._line.connection)
+        self._line.connection.listeners += [self._mail, self._work]
         self.hub = Hub.on(self._line)
 
     @property
@@ -99,7 +104,7 @@ class Agent:
         return self._line.closed
 
     async def __aenter__(self) -> Agent:
-        self._mail.home = asyncio.get_running_loop()
+        self._mail.home = self._work.home = asyncio.get_running_loop()
         await self._line.start()
         return self
 
@@ -116,12 +121,38 @@ class Agent:
         await self.leave(reason)
 
     async def leave(self, reason: str | None = None) -> None:
-        """Say bye, with a reason for people; there is no coming back."""
+        """Say bye, with a reason for people; there is no coming back.
+
+        A run that is not done is given up, and reported as that.
+        """
+        if self._line.started and not self._line.stopped:
+            await self._line.run(self._work.end())
         await self._line.stop(reason)
 
     async def abort(self) -> None:
         """End as a program does that is killed, for a rehearsal: nothing is said any more."""
         await self._line.abort()
+
+    @overload
+    def on_run(self, handler: H) -> H: ...
+
+    @overload
+    def on_run(self, *, at_once: int = 1) -> Callable[[H], H]: ...
+
+    def on_run(self, handler: Any = None, *, at_once: int = 1) -> Any:
+        """Have the runs of this agent's schedules done by a function: ``@me.on_run``.
+
+        It is called with each ``Run``, one after another or ``at_once`` so many. What it returns is
+        the response, what it raises the error. A coroutine function works on the loop that entered
+        the block, any other in a thread of its own.
+        """
+
+        def take(handler: H) -> H:
+            self._work.handle(handler, at_once)
+            self._line.runtime.tell(self._work.begin)
+            return handler
+
+        return take if handler is None else take(handler)
 
     async def update(self, *, wait: float = 0, **said: Unpack[Said]) -> bool:
         """Say something of the agent; what is not named stays as it is.

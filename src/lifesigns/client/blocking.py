@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack, overload
 
 from lifesigns.client import agent, claim, hub, peer, watch
+from lifesigns.client.agent import H
 from lifesigns.client.hub import ANSWER_S, Filter, Presence
 from lifesigns.client.runtime import Thread
 from lifesigns.client.signal import Signal
@@ -207,6 +208,20 @@ class Agent:
     def abort(self) -> None:
         """End as a program does that is killed, for a rehearsal: nothing is said any more."""
         self._thread.call(self._agent.abort())
+
+    @overload
+    def on_run(self, handler: H) -> H: ...
+
+    @overload
+    def on_run(self, *, at_once: int = 1) -> Callable[[H], H]: ...
+
+    def on_run(self, handler: Any = None, *, at_once: int = 1) -> Any:
+        """Have the runs of this agent's schedules done by a function, in a thread: ``@me.on_run``.
+
+        What it returns is the response, what it raises the error.
+        """
+        take = self._agent.on_run(at_once=at_once)
+        return take if handler is None else take(handler)
 
     def update(self, *, wait: float = 0, **said: Unpack[agent.Said]) -> bool:
         """Say something of the agent; ``wait`` is how long until everybody has to see it."""
