@@ -92,6 +92,7 @@ async def listening(
     key: str | None = None,
     since: str | None = None,
     last_id: str | None = None,
+    path: str = "/v1/events",
     **query: Any,
 ) -> AsyncIterator[Events]:
     """Open a stream; ``key`` as for ``Reachable.client``, ``last_id`` as a browser comes back."""
@@ -99,7 +100,7 @@ async def listening(
     headers = {} if last_id is None else {"Last-Event-ID": last_id}
     async with (
         hub.client(key, headers=headers) as client,
-        client.stream("GET", "/v1/events", params=params) as answer,
+        client.stream("GET", path, params=params) as answer,
     ):
         assert answer.status_code == 200, (await answer.aread()).decode()
         assert answer.headers["content-type"].startswith("text/event-stream")

@@ -33,6 +33,7 @@ from lifesigns.core.workspace import gateway_agent_id, session_id
 NAME = "mission_control"
 BOOK = NAME  # of what is listed as activity
 ONLINE, OFFLINE, PROVISIONING = "online", "offline", "provisioning"
+SHORTEST_INTERVAL_S = 0.1  # as many heartbeats as a key may post for an agent, unless that is set
 LISTED, PAGE = 200, 50  # agents on a page: at most, and unless told
 
 Shown = dict[str, Any]
@@ -264,7 +265,7 @@ def _map(body: Mapping[str, Any], name: str, limits: Limits) -> dict[str, Any] |
 
 def _terms(given: dict[str, Any], limits: Limits) -> dict[str, Any]:
     for name, least, most in (
-        (INTERVAL, limits.min_ttl_s, DAY_MS / 1000),
+        (INTERVAL, SHORTEST_INTERVAL_S, DAY_MS / 1000),
         (TOLERANCE, limits.min_ttl_s, limits.max_ttl_s),
     ):
         value = given.get(name)

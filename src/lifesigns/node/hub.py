@@ -284,6 +284,7 @@ class Hub:
                 self.feed.confirmed(channel)
                 self.interest.confirmed(channel)
                 self.letters.confirmed(channel)
+                self.enrolments.confirmed(channel)
 
     def _told(self, about: str, *told: Any) -> None:
         """Take a message of the inbox: the first word says what it is about."""

@@ -38,7 +38,9 @@ ALL = "all"  # the index of all of a project; those of a board have its id
 SHOWN_MS = 86_400_000  # for how long the key of a new agent is told to who asked for it
 SCANNED = 500
 
-Hear = Callable[[str], None]
+LISTENING_S = 3.0  # a store that is there confirms a subscription at once
+
+Hear = Callable[[str | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Enrolments:
         self._feed = feed  # the link that subscribes
         self._data_dir = data_dir
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
-        self._listeners: dict[str, dict[object, Hear]] = {}  # by channel
+        self._ears: dict[str, _Ear] = {}  # by channel
 
     # Asking.
 
@@ -382,31 +384,63 @@ class Enrolments:
 
     # Telling.
 
-    def follow(self, project: str, hear: Hear) -> Callable[[], None]:
-        """Hear which enrolments are altered, on any hub; call what is answered to end that."""
+    async def follow(self, project: str, hear: Hear) -> Callable[[], None]:
+        """Hear which enrolments are altered, on any hub; call what is answered to end that.
+
+        None is heard when some may have been missed.
+        """
         channel = keys.enrolled(project, self._link.address.db)
-        listeners = self._listeners.setdefault(channel, {})
-        if not listeners:
+        ear = self._ears.get(channel)
+        if ear is None:
+            ear = self._ears[channel] = _Ear()
             self._feed.subscribe(channel)
         token = object()
-        listeners[token] = hear
+        ear.listeners[token] = hear
 
         def leave() -> None:
-            listeners.pop(token, None)
-            if not listeners and self._listeners.get(channel) is listeners:
-                del self._listeners[channel]
+            ear.listeners.pop(token, None)
+            if not ear.listeners and self._ears.get(channel) is ear:
+                del self._ears[channel]
                 self._feed.unsubscribe(channel)
 
+        try:
+            async with asyncio.timeout(LISTENING_S):
+                await ear.open.wait()
+        except BaseException as error:
+            leave()
+            if isinstance(error, TimeoutError):
+                raise Unavailable("Nothing can be heard now.") from None
+            raise
         return leave
 
     def heard(self, channel: str, data: bytes) -> None:
         """A message came on a channel."""
-        for hear in list(self._listeners.get(channel, {}).values()):
-            hear(data.decode())
+        if channel in self._ears:
+            self._ears[channel].tell(data.decode())
+
+    def confirmed(self, channel: str) -> None:
+        """A subscription was confirmed: what was told before was not heard."""
+        ear = self._ears.get(channel)
+        if ear is not None:
+            if ear.open.is_set():
+                ear.tell(None)
+            ear.open.set()
 
     def _tell(self, project: str, agent: str) -> None:
         channel = keys.enrolled(project, self._link.address.db)
         self._link.call(("PUBLISH", channel, agent), lambda _: None)
+
+
+class _Ear:
+    """Who listens on one channel."""
+
+    def __init__(self) -> None:
+        self.listeners: dict[object, Hear] = {}
+        self.open = asyncio.Event()  # since its subscription was confirmed
+
+    def tell(self, agent: str | None) -> None:
+        for hear in list(self.listeners.values()):
+            hear(agent)
 
 
 def _without_workspace(enrolment: Enrolment) -> Enrolment:

@@ -108,22 +108,29 @@ async def _beat(
     presence = found.presence
     if said.leaves:
         status = dialect.OFFLINE
+        if enrolment is not None:  # first, for those who are told of its end
+            enrolment = await _noted(desk, project, agent, at)
         if presence is not None and presence.alive:
             presence = await desk.store.remove(project, agent, None, at)
     else:
         words = dialect.words(said, enrolment, found.sign)
         presence = await desk.store.put(project, HttpBeat(agent, None, ttl_ms, words), at)
         status = presence.words.status or dialect.ONLINE
-    if enrolment is not None and (said.leaves or not enrolment.heard_ms):
-        now_ms = desk.clock.at_ms(at)
-        enrolment = await desk.enrolments.change(
-            project, agent, lambda former: replace(former, heard_ms=now_ms), quiet=True
-        )
+        if enrolment is not None and not enrolment.heard_ms:
+            enrolment = await _noted(desk, project, agent, at)
     after = Found(agent, enrolment, presence)
     shown = after.shown(project)
     report = dialect.reported(shown["name"], shown["board_id"], status)
     await desk.diary.note(project, agent, dialect.BOOK, report)
     return shown
+
+
+async def _noted(desk: Desk, project: str, agent: str, at: float) -> Enrolment:
+    """Note that an agent was heard, where its presence does not tell it, or not for ever."""
+    now_ms = desk.clock.at_ms(at)
+    return await desk.enrolments.change(
+        project, agent, lambda former: replace(former, heard_ms=now_ms), quiet=True
+    )
 
 
 # Records.

@@ -44,7 +44,9 @@ class Agents(Stream):
 
     def __init__(self, since_ms: int) -> None:
         super().__init__()
-        self._since_ms = since_ms
+        self.begun_ms = since_ms  # what changed before was not asked for
+        self._since_ms = since_ms  # and this is known
+        self.doubt = False  # whether alterations of enrolments may have been missed
         self._signs: Signs = {}
 
     @property
@@ -69,9 +71,12 @@ class Agents(Stream):
                     self._signs[sign.id] = sign
         self._filled.set()
 
-    def altered(self, agent: str) -> None:
-        """Its enrolment is another now."""
-        self._signs.setdefault(agent, None)
+    def altered(self, agent: str | None) -> None:
+        """Its enrolment is another now; None: those of some may be."""
+        if agent is None:
+            self.doubt = True
+        else:
+            self._signs.setdefault(agent, None)
         self._filled.set()
 
     def again(self, signs: Signs) -> None:
@@ -80,7 +85,7 @@ class Agents(Stream):
 
     async def agents(self) -> Signs:
         """Take all of whom something is to be told; nobody when nothing came for a while."""
-        if not self._signs:
+        if not self._signs and not self.doubt:
             try:
                 async with asyncio.timeout(COMMENT_S):
                     await self._filled.wait()
@@ -115,7 +120,8 @@ async def stream(desk: Desk, request: Request) -> Response:
         since_ms = desk.clock.at_ms(asyncio.get_running_loop().time())
     agents = Agents(since_ms)
     spectator = Spectator(desk.lobby.fanout, grant.project, JSON, agents, most=1)
-    source = Source(spectator, desk.enrolments.follow(grant.project, agents.altered))
+    leave = await desk.enrolments.follow(grant.project, agents.altered)
+    source = Source(spectator, leave)
     try:
         await spectator.begin(WatchAsked(1, Filter(), None, "full"))
     except BaseException:
@@ -130,15 +136,21 @@ async def _told(
     yield COMMENT  # who reads knows from here on that nothing is missed
     while not agents.ended and not desk.gate.ended(grant):
         signs = await agents.agents()
-        if not signs:
-            yield COMMENT
-        else:
-            try:
-                yield await _spelled(desk, grant.project, signs, board)
-            except Unavailable:
-                agents.again(signs)
-                await asyncio.sleep(AGAIN_S)
+        try:
+            if agents.doubt:
+                signs = await _doubted(desk, grant.project, agents.begun_ms) | signs
+                agents.doubt = False
+            yield await _spelled(desk, grant.project, signs, board) if signs else COMMENT
+        except Unavailable:
+            agents.again(signs)
+            await asyncio.sleep(AGAIN_S)
         source.spectator.pump()
+
+
+async def _doubted(desk: Desk, project: str, since_ms: int) -> Signs:
+    """Name whose alteration may have been missed."""
+    found = await desk.enrolments.everyone(project)
+    return {each.id: None for each in found if each.updated_ms >= since_ms}
 
 
 async def _spelled(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from lifesigns.core.enrolment import INTERVAL, TOLERANCE
+from lifesigns.core.field import DAY_MS
 from lifesigns.core.model import Limits
 from lifesigns.core.workspace import NAMES
-from lifesigns.dialects.mission_control import LISTED, PAGE
+from lifesigns.dialects.mission_control import LISTED, PAGE, SHORTEST_INTERVAL_S
 from lifesigns.web.description.area import Area
 from lifesigns.web.description.clause import (
     ERRORS,
@@ -38,6 +39,7 @@ LIMITS = Limits()
 UUID: Schema = {"type": "string", "format": "uuid"}
 TIME: Schema = {"type": "string", "format": "date-time"}
 NAMED: Schema = {"type": "string", "pattern": r"^[^\s\x00-\x1f\x7f-\x9f]{1,128}$"}
+PACE: Schema = {"type": "number", "minimum": SHORTEST_INTERVAL_S, "maximum": DAY_MS / 1000}
 TERM: Schema = {"type": "number", "minimum": LIMITS.min_ttl_s, "maximum": LIMITS.max_ttl_s}
 STATUS = nullable(words(LIMITS.word_length, "any word; offline ends it"))
 
@@ -68,7 +70,7 @@ SAMPLE: dict[str, Any] = {
 }
 TERMS: Schema = {
     "type": "object",
-    "properties": {INTERVAL: nullable(TERM), TOLERANCE: nullable(TERM)},
+    "properties": {INTERVAL: nullable(PACE), TOLERANCE: nullable(TERM)},
     "description": f"seconds: how often it should beat, and how long it may be silent; {INTERVAL}"
     f" is 60 and {TOLERANCE} 120 unless told",
 }
