@@ -13,7 +13,7 @@ import pytest
 from lifesigns import Agent, sync
 from lifesigns.client import work as work_module
 from lifesigns.client.run import Run
-from tests.client.foreman import Foreman, foreman
+from tests.foreman import Foreman, foreman
 from tests.patience import SOON_S, until
 
 

@@ -21,6 +21,7 @@ import { ClaimLost, Closed } from "./error.js";
 import { LONGEST_SILENCE_MS, Line } from "./line.js";
 import { fetched } from "./rest.js";
 import { Watch } from "./watch.js";
+import { Work } from "./work.js";
 
 export { AgentTool } from "./agenttool.js";
 export { Busy, ClaimLost, Closed, LifesignsError, NoMatch, NotAlive, Unavailable } from "./error.js";
@@ -33,6 +34,7 @@ export { Watch } from "./watch.js";
 /** @typedef {import("./mirror.js").Frame} Frame */
 /** @typedef {import("./mirror.js").Presence} Presence */
 /** @typedef {import("./watch.js").Filter} Filter */
+/** @typedef {import("./work.js").Run} Run */
 /**
  * @typedef {object} Words what an agent says of itself
  * @property {string | null} [status]
@@ -302,6 +304,7 @@ export class Agent extends EventTarget {
       return { agent, instance, ttl, ...this._words, claims: this.hub.claims };
     });
     this.hub = new Hub(this._line);
+    this._work = new Work(this._line);
     for (const name of ["connected", "disconnected", "closed"]) {
       this._line.addEventListener(name, (event) => pass(this, name, /** @type {CustomEvent} */ (event).detail));
     }
@@ -343,8 +346,19 @@ export class Agent extends EventTarget {
     else setTimeout(() => this._say(), waitMs);
   }
 
-  /** Say goodbye: offline at once. @param {string} [reason] */
+  /**
+   * Have the runs of this agent's schedules done by a function, one after another or so many at
+   * once. What it returns, or promises, is the response; what it throws is the error.
+   * @param {(run: Run) => any} handler @param {{atOnce?: number}} [options]
+   */
+  onRun(handler, { atOnce = 1 } = {}) {
+    this._work.handle(handler, atOnce);
+    return handler;
+  }
+
+  /** Say goodbye: offline at once; a run that is not done is given up. @param {string} [reason] */
   async close(reason) {
+    await this._work.end();
     if (this._line.welcome) {
       this._say();
       this._line.say({ type: "bye", reason });

@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.typing import Subprotocol
 
-from lifesigns.core.codec import MSGPACK
+from lifesigns.core.codec import CODECS
 from lifesigns.core.instant import to_text
 
 
@@ -42,8 +43,9 @@ class Foreman:
     async def serve(self, socket: ServerConnection) -> None:
         self._sockets.append(socket)
         async for payload in socket:
-            assert isinstance(payload, bytes)
-            message = MSGPACK.decode(payload)
+            message = CODECS[socket.subprotocol or ""].decode(
+                payload.encode() if isinstance(payload, str) else payload
+            )
             type_, ref = message["type"], message.get("ref")
             if type_ == "hello":
                 self.greeted += 1
@@ -62,7 +64,8 @@ class Foreman:
                 await self._send(socket, {"type": "ok", "ref": ref})
 
     async def _send(self, socket: ServerConnection, message: dict[str, Any]) -> None:
-        await socket.send(MSGPACK.encode(message))
+        codec = CODECS[socket.subprotocol or ""]
+        await socket.send(codec.encode(message), text=not codec.binary)
 
 
 def welcome(hello: dict[str, Any]) -> dict[str, Any]:
@@ -77,7 +80,11 @@ def welcome(hello: dict[str, Any]) -> dict[str, Any]:
 async def foreman() -> AsyncIterator[Foreman]:
     made = Foreman()
     async with serve(
-        made.serve, "127.0.0.1", 0, subprotocols=[MSGPACK.subprotocol], ping_interval=None
+        made.serve,
+        "127.0.0.1",
+        0,
+        subprotocols=[Subprotocol(name) for name in CODECS],
+        ping_interval=None,
     ) as server:
         made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         yield made
