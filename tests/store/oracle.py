@@ -153,6 +153,7 @@ class Oracle:
     def __init__(self) -> None:
         self.agents: dict[str, Agent] = {}
         self.told: dict[str, list[Told]] = {}
+        self.forgotten_ms: dict[str, int] = {}  # by somebody's word
         self.last_ms = 0  # of the last change: their times never go back
         self.fence = 0
         self.served_ms: int | None = None
@@ -199,7 +200,10 @@ class Oracle:
     def hello(self, agent: str, instance: str, life: Life, now_ms: int, *, heard_ms: int) -> int:
         known = self.agents.get(agent) or Agent(agent)
         former = known.lives.get(instance)
-        for whom, fence_ms in known.fences:
+        fences = known.fences
+        if known.rank == NEVER_SEEN:
+            fences = [("", self.forgotten_ms.get(agent, 0))]
+        for whom, fence_ms in fences:
             if whom in ("", instance) and life.start_ms < fence_ms <= now_ms:
                 return OLDER
         if former and former.session != life.session:
@@ -364,6 +368,11 @@ class Oracle:
             if life.ends_ms > now_ms + life.said.ttl_ms:
                 life.ends_ms = self.gap_ms + life.said.ttl_ms - 0.5
                 life.heard_ms = min(life.heard_ms, back_ms)
+        for claim in (claim for agent in self.agents.values() for claim in agent.claims.values()):
+            claim.ends_ms = min(claim.ends_ms, now_ms + claim.ttl_ms)
+            due_ms = claim.due_ms
+            claim.lasts(now_ms)
+            claim.due_ms = min(claim.due_ms, due_ms)
         self.back_ms = None
 
     def _claim_is_due(self, agent: Agent, token: str, now_ms: int, horizon: int) -> None:
@@ -389,6 +398,7 @@ class Oracle:
     def drop(self, agent: str, now_ms: int) -> None:
         """Somebody has it forgotten, living or not."""
         known = self.agents[agent]
+        self.forgotten_ms[agent] = now_ms
         known.lives.clear()
         if known.rank != OFFLINE:
             self.settle(known, now_ms, news=True, why="left")

@@ -199,6 +199,23 @@ class TestFences:
             assert [each.told for each in new] == [[], []]
             assert (await there.read("b")).words.task is None
 
+    async def test_a_session_that_missed_that_its_agent_was_forgotten_does_not_make_it_again(
+        self, valkey_server: MakeServer
+    ) -> None:
+        url = valkey_server().url
+        async with station(url) as here, station(url) as there:
+            renewing, saying = await here.opened("a"), await here.opened("b")
+            await here.inbox.aclose()
+            for agent in "ab":
+                assert await there.store.forget(DEFAULT_PROJECT, agent)
+            renewing.renew()
+            saying.say(task="late")
+            await here.settle()
+            await until(lambda: renewing.told and saying.told)
+            assert (renewing.told, saying.told) == (["fenced"], ["fenced"])
+            assert [p.id async for p in there.store.scan(DEFAULT_PROJECT)] == []
+            await here.opened("a")
+
     async def test_an_older_hello_that_comes_late_loses(self, valkey_server: MakeServer) -> None:
         """It waited on its hub for the store: the newer session stays, wherever it is."""
         server = valkey_server()

@@ -348,6 +348,8 @@ class Walk(RuleBasedStateMachine):
         known = agent in self.oracle.agents
         assert self.desk.forget(agent) is known
         if known:
+            for instance, life in self.oracle.agents[agent].lives.items():
+                self._goes(agent, instance, life)
             self.oracle.drop(agent, self.now_ms)
 
     def _serve(self) -> None:

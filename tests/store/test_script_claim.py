@@ -116,6 +116,23 @@ class TestEnding:
         assert desk.read("a").freed_ms == desk.now_ms
         assert desk.books() == ([], [])
 
+    @pytest.mark.parametrize(("bound", "lasts_ms"), [(True, 10_000), (False, 60_000)])
+    def test_a_claim_does_not_last_for_as_long_as_the_clock_went_back(
+        self, desk: Desk, bound: bool, lasts_ms: int
+    ) -> None:
+        for i in range(100):
+            comes(desk, f"a{i}")
+            desk.claim(f"k{i}", f"a{i}", bound=bound, ttl_ms=60_000)
+        desk.sweep()
+        desk.now_ms -= 3_600_000
+        desk.serve()
+        back_ms = desk.now_ms
+        for _ in range(20):
+            desk.sweep(limit=8)
+        ends = {score for _, score in desk.redis.zrange(desk.lane.keys[8], 0, -1, withscores=True)}
+        assert ends == {back_ms + lasts_ms}
+        assert desk.renew_claim("k1", "a1", ttl_ms=-1, bound=bound) == back_ms + 60_000
+
     def test_a_claim_whose_holder_is_not_heard_of_ends(self, desk: Desk) -> None:
         comes(desk)
         desk.claim("k1", "a")

@@ -187,6 +187,16 @@ class TestRemoval:
         assert board.codes(back, other) == [OLDER, OLDER]
         assert board.record("a").instances == ()
 
+    def test_the_sessions_of_a_forgotten_agent_may_not_come_back(self, board: Board) -> None:
+        board.beat(hello("a", "i", "01aaaa"))
+        board.now_ms += 10
+        assert board.forget("a")
+        board.now_ms += 10
+        row = hello("a", "i", "01aaaa", n=2, started_ms=20)
+        assert board.codes(row, hello("a", "j", "01aaab", started_ms=11)) == [OLDER, OLDER]
+        assert board.record("a") is None
+        assert board.codes(hello("a", "i", "01aaac", started_ms=9)) == [DONE]
+
     def test_who_connects_after_the_removal_may(self, board: Board) -> None:
         board.beat(hello("a", "1", "01aaaa"))
         board.beat(leaves("a", fence=True))

@@ -72,6 +72,11 @@ def lives(project: str, number: int, agent: str) -> str:
     return f"ls:{{{TAGS[number]}}}:lives:{project}:{agent}"
 
 
+def fence(project: str, number: int, agent: str) -> str:
+    """STRING: when an agent was forgotten; no older session makes it again. It ends by itself."""
+    return f"ls:{{{TAGS[number]}}}:fence:{project}:{agent}"
+
+
 def letters(project: str, number: int, agent: str) -> str:
     """STREAM: what an agent was told, and has not acknowledged."""
     return f"ls:{{{TAGS[number]}}}:inbox:{project}:{agent}"

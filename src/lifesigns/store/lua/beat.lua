@@ -80,7 +80,11 @@ local function before(start, other)
   return start < other and other <= now
 end
 
-local function fenced(rec, inst, start)
+local function fenced(name, rec, inst, start)
+  if rec[RANK] == NONE then -- perhaps it was forgotten
+    local fence = tonumber(redis.call('GET', own_key('fence', name)) or 0)
+    if before(start, fence) then return true end
+  end
   for _, fence in ipairs(rec[FENCES]) do
     if (fence[1] == '' or fence[1] == inst) and before(start, fence[2]) then return true end
   end
@@ -95,7 +99,7 @@ local function write(entry)
   local start = hello and now - late - started or heard
   local same = cur and cur[SESSION] == session
   if hello then
-    if fenced(rec, inst, start) or (cur and not same and before(start, cur[START])) then return 1 end
+    if fenced(name, rec, inst, start) or (cur and not same and before(start, cur[START])) then return 1 end
     if same and n <= cur[N] then return 3 end
   elseif http then
     if rec[SEQ] ~= expect or (cur and (n ~= cur[N] or rev ~= cur[REV])) then return 4 end

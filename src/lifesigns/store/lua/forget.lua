@@ -1,4 +1,5 @@
 -- Drops an agent's record at once. Batch = {agent}. Answers {now, epoch, 1 or 0}.
+-- A hub may miss that it is told: for a day no session that began before makes the agent again.
 local name = cmsgpack.unpack(ARGV[5])[1]
 load({name})
 local rec = recs[name]
@@ -13,5 +14,6 @@ for i = #rec[INSTS], 1, -1 do
 end
 if rec[RANK] > DOWN then settle(name, true, 'left', '') end
 forget(name)
+redis.call('SET', own_key('fence', name), string.format('%d', now), 'PX', 86400000)
 flush()
 return {now, epoch, 1}

@@ -3,8 +3,8 @@
 -- before. Answers {now, leases ended, turns, forgotten, when to come again or 0, {agents}}; of
 -- those the records could not be read, and were dropped.
 -- Part: gap; held: when the last lease ends that was held on; back: when the clock last went back.
--- What the former clock had promised is cut to one ttl from then, page by page; meta's clip says how
--- far that is: '<back> <cursor>'.
+-- What the former clock had promised is cut to one ttl from then, page by page; meta's clip and
+-- clip_claims say how far that is: '<back> <cursor>'.
 local batch = cmsgpack.unpack(ARGV[5])
 local limit, safe = batch[1], batch[2]
 local horizon = math.min(now, safe)
@@ -25,25 +25,51 @@ local function hold_on(agent, x, member, heard)
   hold[#hold + 1] = member
 end
 
-local clip, clipping
-if back then
-  local begun, cursor = string.match(redis.call('HGET', KEYS[1], 'clip') or '', '^(%d+) (%w+)$')
+local clips, clipping = {}, false
+
+-- The next page of what may have been promised before the clock went back.
+local function promised(key, field)
+  local begun, cursor = string.match(redis.call('HGET', KEYS[1], field) or '', '^(%d+) (%w+)$')
   if begun ~= back then cursor = '0' end
-  if cursor ~= 'done' then
-    local page = redis.call('ZSCAN', KEYS[3], cursor, 'COUNT', limit)
-    local names = {}
-    for i = 1, #page[2], 2 do names[#names + 1] = parse(page[2][i])[1] end
-    if #names > 0 then load(names) end
-    for i = 1, #page[2], 2 do
-      local agent, inst, session, member, ends = unpack(parse(page[2][i], page[2][i + 1]))
-      local x = find(recs[agent], inst)
-      if x and x[SESSION] == session and ends > now + x[TTL] then
-        hold_on(agent, x, member, math.min(heard_of(x, ends), back - x[START]))
-      end
+  if cursor == 'done' then return {} end
+  local page = redis.call('ZSCAN', key, cursor, 'COUNT', limit)
+  local over = page[1] == '0'
+  clipping = clipping or not over
+  clips[#clips + 1], clips[#clips + 2] = field, back .. ' ' .. (over and 'done' or page[1])
+  return page[2]
+end
+
+local function clip_leases()
+  local page, names = promised(KEYS[3], 'clip'), {}
+  for i = 1, #page, 2 do names[#names + 1] = parse(page[i])[1] end
+  if #names > 0 then load(names) end
+  for i = 1, #page, 2 do
+    local agent, inst, session, member, ends = unpack(parse(page[i], page[i + 1]))
+    local x = find(recs[agent], inst)
+    if x and x[SESSION] == session and ends > now + x[TTL] then
+      hold_on(agent, x, member, math.min(heard_of(x, ends), back - x[START]))
     end
-    clipping = page[1] ~= '0'
-    clip = back .. ' ' .. (clipping and page[1] or 'done')
   end
+end
+
+local function clip_claims()
+  local page = promised(KEYS[9], 'clip_claims')
+  for i = 1, #page, 2 do
+    local claim, due = page[i], tonumber(page[i + 1])
+    local packed = redis.call('HGET', KEYS[10], claim)
+    local terms = packed and cmsgpack.unpack(packed)
+    if terms and terms[ENDS] > now + terms[TTL_OF] then
+      terms[ENDS] = now + terms[TTL_OF]
+      redis.call('HSET', KEYS[10], claim, cmsgpack.pack(terms))
+    end
+    local most = terms and (terms[BOUND] and math.min(terms[ENDS], now + rules[7]) or terms[ENDS])
+    if most and due > most then redis.call('ZADD', KEYS[9], string.format('%d', most), claim) end
+  end
+end
+
+if back then
+  clip_leases()
+  clip_claims()
 end
 
 local ended = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', string.format('%d', horizon), 'WITHSCORES', 'LIMIT', 0, limit)
@@ -131,7 +157,7 @@ if #hold > 0 then
   redis.call('ZADD', KEYS[3], 'XX', unpack(hold))
   redis.call('HSET', KEYS[8], 'held', string.format('%d', held))
 end
-if clip then redis.call('HSET', KEYS[1], 'clip', clip) end
+if #clips > 0 then redis.call('HSET', KEYS[1], unpack(clips)) end
 flush()
 redis.call('XTRIM', KEYS[4], 'MAXLEN', '~', batch[3])
 
