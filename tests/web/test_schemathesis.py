@@ -7,6 +7,7 @@ the same in every run; what must be named to be found is mostly something that e
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import httpx
@@ -18,11 +19,16 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CheckFunction
 from schemathesis.specs.openapi import checks
 
+from lifesigns.core.access import DEFAULT_PROJECT
+from lifesigns.core.instant import to_text
+from lifesigns.core.job import Job, create
 from lifesigns.web.description import DESCRIPTION
 from tests.hub import RunningHub
 
 EXAMPLES = 20
 
+BOARD = "/api/v2/"
+WORKER_KEY = "the-key-of-a-worker"
 BULK = "POST /v1/pulse"  # takes a bad beat as well, and answers what is wrong with it
 
 # Without its ways in: which key is shown is not left to chance.
@@ -43,6 +49,8 @@ CHECKS: list[CheckFunction] = [
 async def test_every_answer_is_as_described(label: str, hub: RunningHub) -> None:
     async with hub.client() as http:
         known = await furnish(http)
+        if BOARD in label:
+            known |= await furnish_board(hub, http)
     await asyncio.to_thread(explore, label, hub, known)
 
 
@@ -73,6 +81,31 @@ async def furnish(http: httpx.AsyncClient) -> dict[str, str | dict[str, str]]:
     }
 
 
+async def furnish_board(hub: RunningHub, http: httpx.AsyncClient) -> dict[str, str]:
+    """Make jobs and what hangs on them, of the agent ``worker`` whose key is ``WORKER_KEY``."""
+    await http.post("/v1/keys", json={"scope": "agent", "agent": "worker", "key": WORKER_KEY})
+    mine = {"X-API-Key": WORKER_KEY}
+    await http.post("/api/v2/agents/me/heartbeat", json={"runtimeId": "r"}, headers=mine)
+    links = "/api/v2/agents/me/setup-links"
+    link = await http.post(links, json={"kind": "CARD"}, headers=mine)
+    now_ms = time.time_ns() // 1_000_000
+    for name in ("granted", "open"):
+        made = create(Job(name, 1_800_000, now_ms, now_ms, now_ms, poster="worker"), "", now_ms)
+        await hub.hub.jobs.create(DEFAULT_PROJECT, made)
+    until = {"acknowledgementDeadlineAt": to_text(now_ms + 3_600_000)}
+    until |= {"fairWorkDeadlineAt": to_text(now_ms + 7_200_000)}
+    granted = {"agentId": "worker", "jobId": "granted"} | until
+    slot = (await http.post("/api/v2/slots", json=granted)).json()["slot"]["id"]
+    acts = ("", "/acknowledge", "/submit", "/withdraw")
+    return {
+        "/api/v2/agents/{id}": "worker",
+        f"{links}/{{id}}": link.json()["id"],
+        **{f"/api/v2/{name}/{{id}}": "granted" for name in ("bounties", "jobs")},
+        **{f"/api/v2/{name}/{{id}}/apply": "open" for name in ("bounties", "jobs")},
+        **{f"/api/v2/slots/{{id}}{act}": slot for act in acts},
+    }
+
+
 def explore(label: str, hub: RunningHub, known: dict[str, str | dict[str, str]]) -> None:
     """Call one operation with many cases; its thread is not the hub's."""
     operation = OPERATIONS[label]
@@ -85,8 +118,12 @@ def explore(label: str, hub: RunningHub, known: dict[str, str | dict[str, str]])
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=st.one_of(cases), aimed=st.sampled_from([True, True, True, False]))
-    def call(case: Any, aimed: bool) -> None:
+    @given(
+        case=st.one_of(cases),
+        aimed=st.sampled_from([True, True, True, False]),
+        key=st.sampled_from([WORKER_KEY, hub.key] if BOARD in label else [hub.key]),
+    )
+    def call(case: Any, aimed: bool, key: str) -> None:
         if aimed:
             case.headers.pop("X-Lifesigns-Project", None)
             if case.path in known:
@@ -97,7 +134,7 @@ def explore(label: str, hub: RunningHub, known: dict[str, str | dict[str, str]])
             case.query["wait"] = 0
         if isinstance(case.body, dict) and case.body.get("wait") in range(61):
             case.body["wait"] = 0
-        response = case.call(base_url=hub.url, headers={"Authorization": f"Bearer {hub.key}"})
+        response = case.call(base_url=hub.url, headers={"Authorization": f"Bearer {key}"})
         assert response.status_code < 500, (case.as_curl_command(), response.text)
         whole = [] if aimed or label == BULK else [checks.negative_data_rejection]
         case.validate_response(response, checks=CHECKS + whole)

@@ -17,10 +17,12 @@ from lifesigns.core import job
 from lifesigns.core.access import DEFAULT_PROJECT
 from lifesigns.core.errors import Unavailable
 from lifesigns.core.model import Limits
+from lifesigns.dialects.callboard.guide import CALLS, WINDOW_S
 from lifesigns.hub.delegation import Delegation
 from lifesigns.hub.fanout import Fanout
 from lifesigns.store import keys, script
 from lifesigns.store.address import Address
+from lifesigns.store.board import Board
 from lifesigns.store.claim import ASSIGNED, UNASSIGNED, Claims
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.diary import Diary, Upkeep
@@ -40,6 +42,7 @@ from lifesigns.store.sample import Samples
 from lifesigns.store.store import Store, Terms
 from lifesigns.web import (
     account,
+    callboard,
     capacity,
     claim,
     inbox,
@@ -55,8 +58,10 @@ from lifesigns.web.dialect import Dialect
 from lifesigns.web.door import Rules
 from lifesigns.web.http import Desk, Site
 from lifesigns.web.lobby import Lobby
+from lifesigns.web.quota import Quota
 from lifesigns.web.rate import Rate
 from lifesigns.workers.agenda import Agenda
+from lifesigns.workers.board import Marshal
 from lifesigns.workers.breaker import Breaker
 from lifesigns.workers.census import Census
 from lifesigns.workers.job import Foreman
@@ -71,7 +76,7 @@ log = logging.getLogger(__name__)
 Revive = Callable[[], Awaitable[None]] | None
 
 # The published APIs that are served beside our own.
-DIALECTS: tuple[Dialect, ...] = (mission_control.DIALECT,)
+DIALECTS: tuple[Dialect, ...] = (mission_control.DIALECT, callboard.DIALECT)
 FEED_SILENT_S = 1.5  # a half-open feed is found within three seconds
 OWN_TICK_S = 1.0  # how often a hub tells itself something, to hear how late it comes
 PARTING_S = 3.0  # how long a hub that goes waits for its last beats to be stored,
@@ -163,6 +168,8 @@ class Hub:
         self.sampler = Sampler(self.store, samples, self.clock, self.ticker, config.sample_keys)
         self.jobs = Jobs(self.ledger, self.letters, _job_terms(config))
         self.foreman = Foreman(self.ledger, self.jobs, self.agenda, self.ticker, self.sweeper)
+        self.board = Board(self.ledger, self.letters, self.jobs)
+        self.marshal = Marshal(self.ledger, self.board, self.agenda, self.ticker, self.sweeper)
         self.ticker.on_tick = self._ticked
         self._inbox_channel = ""
         self._told_at = 0.0
@@ -198,6 +205,7 @@ class Hub:
             ledger=self.ledger,
             diary=self.diary,
             jobs=self.jobs,
+            board=self.board,
             enrolments=self.enrolments,
             clock=self.clock,
             ticker=self.ticker,
@@ -210,6 +218,7 @@ class Hub:
             lobby=self.lobby,
             limits=limits,
             rate=Rate(config.beats_per_s, config.burst_s),
+            quota=Quota(CALLS, WINDOW_S),
             rules=rules,
             body_bytes=config.body_bytes,
             bulk_body_bytes=config.bulk_body_bytes,

@@ -33,6 +33,7 @@ from lifesigns.core.errors import (
     Unsupported,
 )
 from lifesigns.core.model import Limits
+from lifesigns.store.board import Board
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.diary import Diary
 from lifesigns.store.enrolment import Enrolments
@@ -49,6 +50,7 @@ from lifesigns.web.dialect import Dialect
 from lifesigns.web.door import Rules
 from lifesigns.web.lobby import Lobby
 from lifesigns.web.origin import check_source
+from lifesigns.web.quota import Quota
 from lifesigns.web.rate import Rate
 from lifesigns.web.sharing import allowed, shared_with
 from lifesigns.workers.census import Census
@@ -72,6 +74,7 @@ class Desk:
     diary: Diary
     jobs: Jobs
     enrolments: Enrolments
+    board: Board
     clock: StoreClock
     ticker: Ticker
     sweeper: Sweeper
@@ -83,6 +86,7 @@ class Desk:
     lobby: Lobby
     limits: Limits
     rate: Rate
+    quota: Quota
     rules: Rules
     body_bytes: int
     bulk_body_bytes: int

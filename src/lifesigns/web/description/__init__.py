@@ -8,11 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lifesigns import __version__
-from lifesigns.web.description import capacity, mission_control, native, page
+from lifesigns.web.description import callboard, capacity, mission_control, native, page
 from lifesigns.web.description.area import Area
 from lifesigns.web.description.term import Schema, ref
 
-AREAS: Sequence[Area] = (native.AREA, capacity.AREA, page.AREA, mission_control.AREA)
+AREAS: Sequence[Area] = (
+    native.AREA,
+    capacity.AREA,
+    page.AREA,
+    mission_control.AREA,
+    callboard.AREA,
+)
 
 
 def _describe(areas: Sequence[Area]) -> Schema:

@@ -1,0 +1,324 @@
+"""Work on Callboard's board on a real hub: applications, slots, deadlines, and what is told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from lifesigns.core.access import DEFAULT_PROJECT
+from lifesigns.core.presence import agent_uuid
+from lifesigns.store import keys
+from tests.hub import RunningHub
+from tests.patience import until_told
+from tests.web.board import Visitor, listen, post_job, terms, told, visitor
+
+LONG_MS = 3_600_000
+# Long enough for what a test does before, on a slow machine too.
+SHORT_MS = 1_500
+
+
+async def grant(http: httpx.AsyncClient, agent: str, job: str, *spans_ms: int) -> dict[str, Any]:
+    spans_ms = spans_ms or (LONG_MS, 2 * LONG_MS)
+    answer = await http.post("/api/v2/slots", json=terms(agent, job, *spans_ms))
+    assert answer.status_code == 201, answer.text
+    slot: dict[str, Any] = answer.json()["slot"]
+    return slot
+
+
+async def act(agent: Visitor, slot: dict[str, Any], name: str, *more: Any) -> Any:
+    return await agent.call("POST", f"/api/v2/slots/{slot['id']}/{name}", *more)
+
+
+async def is_now(agent: Visitor, slot: dict[str, Any], status: str) -> dict[str, Any]:
+    """Wait until a slot has a status."""
+
+    async def found() -> dict[str, Any] | None:
+        # Read as the root key does not: an agent would run out of calls.
+        answer = await agent.http.get(f"/api/v2/slots/{slot['id']}")
+        now: dict[str, Any] = answer.json()["slot"]
+        await asyncio.sleep(0.2)
+        return now if now["status"] == status else None
+
+    now = await until_told(found)
+    assert now is not None
+    return now
+
+
+async def test_from_an_application_to_the_artifact(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    await listen(hub)
+    await post_job(hub, "j", title="Sort it", poster="boss")
+    worker, boss = await visitor(http, "worker"), await visitor(http, "boss")
+    await worker.beat()
+    (bounty,) = (await worker.call("GET", "/api/v2/bounties"))["bounties"]
+    assert (bounty["id"], bounty["title"], bounty["applied"]) == ("j", "Sort it", False)
+    applied = await worker.call("POST", "/api/v2/bounties/j/apply", {"message": "me"}, 201)
+    assert applied["application"]["status"] == "PENDING"
+    home = await worker.home()
+    assert [each["jobId"] for each in home["openApplications"]] == ["j"]
+    assert home["cadence"]["reason"] == "pending_application"
+    assert home["eligibleJobs"][0]["applied"]
+
+    # The boss sees who it was, by the UUID, and grants a slot by it.
+    (asked,) = (await boss.call("GET", "/api/v2/applications?jobId=j"))["applications"]
+    given = terms(asked["agentId"], "j", LONG_MS, 2 * LONG_MS)
+    slot = (await boss.call("POST", "/api/v2/slots", given, 201))["slot"]
+    assert (slot["agent"], slot["status"]) == ("worker", "GRANTED")
+    assert slot["applicationId"] == applied["application"]["id"]
+    home = await worker.home()
+    assert home["openApplications"] == []
+    assert [each["type"] for each in home["priorityActions"]] == [
+        "acknowledge_slot",
+        "review_notifications",
+    ]
+    (letter,) = home["notifications"]
+    assert (letter["kind"], letter["slot"]["id"]) == ("slot", slot["id"])
+    assert home["cadence"]["reason"] == "granted_slot"
+
+    taken = (await act(worker, slot, "acknowledge"))["slot"]
+    assert (taken["status"], (await worker.home())["cadence"]["reason"]) == (
+        "ACKNOWLEDGED",
+        "active_slot",
+    )
+    await act(worker, slot, "submit", {"artifact": "first"})
+    handed = (await act(worker, slot, "submit", {"artifact": {"url": "second"}}))["slot"]
+    assert (handed["status"], handed["artifact"]) == ("SUBMITTED", {"url": "second"})
+
+    home = await boss.home()
+    assert [job["id"] for job in home["requesterReviewJobs"]] == ["j"]
+    assert [each["type"] for each in home["priorityActions"]] == [
+        "review_packets",
+        "award",
+        "no_award",
+        "clarify",
+    ]
+    assert home["cadence"]["reason"] == "review_available"
+    (seen,) = (await boss.call("GET", "/api/v2/slots?jobId=j"))["slots"]
+    assert seen["artifact"] == {"url": "second"}
+    events = [(type_, agent) for type_, agent, _ in await told(hub) if type_.startswith("slot.")]
+    assert events == [("slot.granted", "worker")]
+
+
+async def test_a_slot_that_is_not_acknowledged_in_time_is_missed_and_told_once(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    await listen(hub)
+    await post_job(hub, "j")
+    worker = await visitor(http, "worker")
+    await worker.beat()
+    slot = await grant(http, "worker", "j", SHORT_MS, LONG_MS)
+    missed = await is_now(worker, slot, "MISSED")
+    assert missed["missedAt"] >= slot["acknowledgementDeadlineAt"]
+    events = [(type_, data["deadline"]) for type_, _, data in await told(hub) if "deadline" in data]
+    assert events == [
+        ("slot.near_deadline", "acknowledgement"),
+        ("slot.missed", "acknowledgement"),
+    ]
+    await worker.call("POST", f"/api/v2/slots/{slot['id']}/acknowledge", {}, 409)
+    home = await worker.home()
+    assert home["activeSlots"] == []
+    assert (await grant(http, "worker", "j"))["status"] == "GRANTED", "it may be given another"
+
+
+async def test_work_that_is_not_handed_in_in_time_is_missed_and_near_is_told_before(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    await listen(hub)
+    await post_job(hub, "j")
+    worker = await visitor(http, "worker")
+    await worker.beat()
+    slot = await grant(http, "worker", "j", 2 * SHORT_MS, 2 * SHORT_MS)
+    await act(worker, slot, "acknowledge")
+    await is_now(worker, slot, "MISSED")
+    events = [
+        (type_, agent, data["deadline"])
+        for type_, agent, data in await told(hub)
+        if "deadline" in data
+    ]
+    assert events == [
+        ("slot.near_deadline", "worker", "fairWork"),
+        ("slot.missed", "worker", "fairWork"),
+    ]
+
+
+async def test_what_was_handed_in_is_final_at_the_deadline(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    await post_job(hub, "j")
+    worker = await visitor(http, "worker")
+    await worker.beat()
+    slot = await grant(http, "worker", "j", 2 * SHORT_MS, 2 * SHORT_MS)
+    await act(worker, slot, "acknowledge")
+    await act(worker, slot, "submit", {"artifact": 1})
+
+    async def over() -> bool:
+        await asyncio.sleep(0.5)
+        return not (await worker.home())["activeSlots"]
+
+    await until_told(over)
+    await worker.call("POST", f"/api/v2/slots/{slot['id']}/submit", {"artifact": 2}, 409)
+    await worker.call("POST", f"/api/v2/slots/{slot['id']}/withdraw", {}, 409)
+    found = (await worker.call("GET", f"/api/v2/slots/{slot['id']}"))["slot"]
+    assert (found["status"], found["artifact"]) == ("SUBMITTED", 1)
+
+
+async def test_nobody_misses_a_deadline_while_nobody_could_be_heard(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    await post_job(hub, "j")
+    worker = await visitor(http, "worker")
+    await worker.beat()
+    slot = await grant(http, "worker", "j", SHORT_MS, LONG_MS)
+    number = hub.hub.store.lane(DEFAULT_PROJECT, "").number
+    # Noted as a service is that comes back: nobody was heard before this moment.
+    seconds, micros = await hub.hub.link.ask("TIME")
+    at_ms = int(seconds) * 1000 + int(micros) // 1000 + SHORT_MS
+    await hub.hub.link.ask("HSET", keys.part(number), "gap", at_ms)
+    await asyncio.sleep(2 * SHORT_MS / 1000)  # so long that it would be missed for certain
+    assert (await act(worker, slot, "acknowledge"))["slot"]["status"] == "ACKNOWLEDGED"
+
+
+async def test_an_agent_has_one_slot_of_a_job_whoever_grants_it_at_once(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    await post_job(hub, "j")
+    for name in ("a", "b"):
+        await (await visitor(http, name)).beat()
+    grants = [
+        http.post("/api/v2/slots", json=terms(name, "j", LONG_MS, LONG_MS))
+        for name in ("a", "b", "a", "b")
+    ]
+    statuses = sorted(answer.status_code for answer in await asyncio.gather(*grants))
+    assert statuses == [201, 201, 409, 409]
+    assert len((await http.get("/api/v2/slots?jobId=j")).json()["slots"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "field"),
+    [
+        ({"agentId": None}, 422, "agentId"),
+        ({"agentId": 7}, 422, "agentId"),
+        ({"agentId": "no agent"}, 400, "agentId"),
+        ({"agentId": "nobody"}, 404, None),
+        ({"jobId": ""}, 422, "jobId"),
+        ({"jobId": "none"}, 404, None),
+        ({"jobId": "x" * 129}, 400, "jobId"),
+        ({"acknowledgementDeadlineAt": None}, 422, "acknowledgementDeadlineAt"),
+        ({"acknowledgementDeadlineAt": "soon"}, 422, "acknowledgementDeadlineAt"),
+        ({"acknowledgementDeadlineAt": 5}, 422, "acknowledgementDeadlineAt"),
+        (
+            {"acknowledgementDeadlineAt": "2001-01-01T00:00:00Z"},
+            422,
+            "acknowledgementDeadlineAt",
+        ),
+        ({"fairWorkDeadlineAt": "2001-01-01T00:00:00Z"}, 422, "fairWorkDeadlineAt"),
+    ],
+)
+async def test_a_grant_that_makes_no_sense_is_refused(
+    change: dict[str, Any], status: int, field: str | None, hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    await post_job(hub, "j")
+    await (await visitor(http, "worker")).beat()
+    body = terms("worker", "j", LONG_MS, LONG_MS) | change
+    answer = await http.post("/api/v2/slots", json=body)
+    error = answer.json()["error"]
+    assert answer.status_code == status, error
+    assert list(error.get("details", {})) == ([] if field is None else [field])
+
+
+async def test_only_posters_and_admins_grant_and_only_its_agent_works(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    await post_job(hub, "j", poster="p")
+    worker, other = await visitor(http, "worker"), await visitor(http, "other")
+    await worker.beat()
+    await worker.call("POST", "/api/v2/slots", terms("worker", "j", LONG_MS, LONG_MS), 403)
+    for poster, status in (("q", 403), ("p", 201)):
+        key = {"scope": "poster", "poster": poster, "key": f"the-key-of-poster-{poster}"}
+        await http.post("/v1/keys", json=key)
+        answer = await http.post(
+            "/api/v2/slots",
+            json=terms("worker", "j", LONG_MS, LONG_MS),
+            headers={"X-API-Key": key["key"]},
+        )
+        assert answer.status_code == status
+    slot = answer.json()["slot"]
+    assert slot["grantedBy"] == "p"
+    for name in ("acknowledge", "submit", "withdraw"):
+        path = f"/api/v2/slots/{slot['id']}/{name}"
+        await other.call("POST", path, {"artifact": 1}, 403)
+    await other.call("GET", f"/api/v2/slots/{slot['id']}", None, 403)
+    assert (await other.call("GET", "/api/v2/slots"))["slots"] == []
+    assert (await http.post(f"/api/v2/slots/{slot['id']}/acknowledge")).status_code == 403
+    assert len((await http.get("/api/v2/slots")).json()["slots"]) == 1
+    await act(worker, slot, "acknowledge")
+    await worker.call("POST", f"/api/v2/slots/{slot['id']}/submit", {}, 422)
+    await worker.call("GET", "/api/v2/slots?status=gone", None, 422)
+    assert (await worker.call("GET", "/api/v2/slots?status=GRANTED"))["slots"] == []
+    assert (await act(worker, slot, "withdraw"))["slot"]["withdrawnAt"] is not None
+
+
+async def test_an_agent_applies_once_and_not_for_its_own_nor_for_what_is_taken(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    worker = await visitor(http, "worker")
+    await worker.beat()
+    for name, poster in (("j", None), ("own", "worker"), ("mine", agent_uuid("default", "worker"))):
+        await post_job(hub, name, poster=poster)
+    await post_job(hub, "taken", status="IN_PROGRESS", agent="x")
+    path = "/api/v2/bounties/{}/apply"
+    made = await worker.call("POST", path.format("j"), {}, 201)
+    for name in ("j", "own", "mine", "taken"):
+        await worker.call("POST", path.format(name), {}, 409)
+    await worker.call("POST", path.format("none"), {}, 404)
+    await worker.call("POST", path.format("j"), {"message": 7}, 422)
+    back = f"/api/v2/applications/{made['application']['id']}/withdraw"
+    other = await visitor(http, "other")
+    await other.call("POST", back, None, 404)
+    assert (await worker.call("POST", back))["application"]["status"] == "WITHDRAWN"
+    assert (await worker.home())["openApplications"] == []
+    await worker.call("POST", "/api/v2/jobs/j/apply", {}, 201)
+    await grant(http, "worker", "j")
+    await worker.call("POST", back, None, 409)
+
+
+async def test_a_socket_is_told_of_a_slot_and_one_who_polls_finds_it_in_the_inbox(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    await post_job(hub, "j")
+    worker = await visitor(http, "worker")
+    await worker.beat()
+    slot = await grant(http, "worker", "j")
+    (letter,) = (await worker.call("GET", "/v1/inbox"))["messages"]
+    assert (letter["kind"], letter["slot"]["id"]) == ("slot", slot["id"])
+    assert "artifact" not in letter["slot"]
+    await worker.call("POST", f"/v1/inbox/{letter['id']}/ack")
+    assert (await worker.home())["notifications"] == []
+
+
+async def test_a_letter_that_was_not_written_is_written_by_whoever_looks_next(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    """A hub that dies between the grant and the letter loses neither."""
+    await post_job(hub, "j")
+    worker = await visitor(http, "worker")
+    await worker.beat()
+    board = hub.hub.board
+
+    async def dies(*_: Any) -> Any:
+        raise ConnectionError("the hub is gone")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(board, "tell", dies)
+        answer = await http.post("/api/v2/slots", json=terms("worker", "j", LONG_MS, LONG_MS))
+        assert answer.status_code == 500
+
+    async def letters() -> list[Any]:
+        return list((await worker.call("GET", "/v1/inbox?wait=5"))["messages"])
+
+    assert len(await until_told(letters)) == 1
+    assert len((await worker.home())["activeSlots"]) == 1
