@@ -68,6 +68,8 @@ class Api:
             said = json.loads(answer)
         except ValueError:
             said = None
+        if isinstance(said, dict) and status >= 400:
+            said = _in_our_words(said, status)
         if not isinstance(said, dict) or (status >= 400 and "code" not in said):
             raise Stranger(f"{self.url} answers, but not as a Lifesigns hub does (HTTP {status})")
         if status >= 400:
@@ -99,6 +101,16 @@ class Api:
         finally:
             if link is not None:
                 link.close()
+
+
+def _in_our_words(said: dict[str, Any], status: int) -> dict[str, Any]:
+    """Read a refusal of one of the published APIs that a hub serves: ours says the same."""
+    if "code" in said or not isinstance(said.get("error"), dict) or "message" not in said:
+        return said
+    for kind in _tree(LifesignsError):
+        if kind.http_status == status:
+            return {"error": said["message"], "code": kind.code}
+    return said
 
 
 def _refusal(said: Mapping[str, Any]) -> LifesignsError:
