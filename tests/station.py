@@ -17,7 +17,7 @@ from typing import Any
 import msgpack
 
 from lifesigns.core.access import DEFAULT_PROJECT
-from lifesigns.core.errors import LifesignsError
+from lifesigns.core.errors import LifesignsError, Superseded
 from lifesigns.core.evidence import Check
 from lifesigns.core.model import Presence, Words
 from lifesigns.core.request import CheckAsked
@@ -57,8 +57,8 @@ class Session:
         self.letters: list[Mapping[str, Any]] = []
         self.outcomes: list[Outcome] = []  # of the hello
 
-    def fenced(self) -> None:
-        self.told.append("fenced")
+    def refused(self, why: LifesignsError) -> None:
+        self.told.append("fenced" if isinstance(why, Superseded) else why.code)
 
     def removed(self) -> None:
         self.told.append("removed")

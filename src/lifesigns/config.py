@@ -197,6 +197,9 @@ class Config:
         whole(1, 10_000_000),
         "sockets at once, of a worker: under 100 MB at 6 KB each, under 20,000 open files",
     )
+    max_instances: int = setting(
+        256, whole(1, 1000), "of one agent: each takes some 300 bytes, written with all its news"
+    )
     store_timeout_s: float = setting(
         3.0, number(0.1, 60), "a beat not written by then is dropped: it holds up every expiry"
     )

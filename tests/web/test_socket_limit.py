@@ -292,3 +292,26 @@ async def test_nineteen_errors_are_borne_and_twenty_are_not(hub: RunningHub) -> 
         assert await agent.ended() == 4000
         await other.beat()
     await until(lambda: not hub.hub.lobby.open)
+
+
+async def test_one_instance_more_than_an_agent_may_have_waits_for_another_to_end(
+    fresh_url: str,
+) -> None:
+    async with running_hub(fresh_url, max_instances=2) as hub, hub.client() as http:
+        async with living(hub, "a", instance="one") as one, living(hub, "a", instance="two"):
+            async with connected(hub) as third:
+                error = await third.ask("hello", agent="a", instance="three")
+                assert (error["type"], error["code"]) == ("error", "rate_limited")
+                assert error["message"] == "An agent may have at most 2 instances."
+                assert await third.ended() == 4029
+            refused = await http.put("/v1/pulse/a", json={"instance": "three"})
+            assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+            beats = [{"id": "a", "instance": "three"}, {"id": "a", "instance": "two"}, {"id": "b"}]
+            results = (await http.post("/v1/pulse", json={"beats": beats})).json()["results"]
+            assert [result.get("code") for result in results] == ["rate_limited", None, None]
+            await one.beat(task="those who are there are not concerned")
+            assert (await presence(http, "a"))["instances"] == 2
+            await one.bye()
+            async with living(hub, "a", instance="three"):
+                assert (await presence(http, "a"))["instances"] == 2
+        await http.delete("/v1/pulse/a")

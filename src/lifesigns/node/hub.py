@@ -123,6 +123,7 @@ class Hub:
             retention_ms=round(config.retention_s * 1000),
             http_ttl_ms=round(config.http_ttl_s * 1000),
             patience_s=config.store_timeout_s,
+            max_instances=config.max_instances,
         )
         self.store = Store(self.link, self.clock, self.ingest, self.registry, terms)
         self.probe = Probe(self.store, self.link, self.clock, self.ingest)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from lifesigns.core.errors import LifesignsError
 
-WRITTEN, OLDER, NOT_HERE, STORED_BEFORE, ALTERED = range(5)
+WRITTEN, OLDER, NOT_HERE, STORED_BEFORE, ALTERED, TOO_MANY = range(6)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lifesigns.core.beat import beat_of
-from lifesigns.core.errors import Conflict, Unavailable
+from lifesigns.core.errors import Conflict, LifesignsError, Superseded, Unavailable
 from lifesigns.core.model import Words
 from lifesigns.core.presence import SUSPECT, is_progress, merge
 from lifesigns.core.record import unpack_record
@@ -23,6 +23,7 @@ from lifesigns.store.entry import (
     NOT_HERE,
     OLDER,
     STORED_BEFORE,
+    TOO_MANY,
     WRITTEN,
     Answer,
     Receipt,
@@ -35,6 +36,7 @@ from lifesigns.store.news import Done, End, News
 from lifesigns.store.ping import Pings
 
 RECKONED_MS = 10  # what is due by the store's clock may differ so much from what a hub reckons
+SUPERSEDED = "A newer session has this instance."
 CARRIED_MS = 10_000  # at least so long an agent has to come from a hub that goes to another
 
 
@@ -202,7 +204,7 @@ class Ingest:
             return
         self._forget(lease)
         if what == "superseded":
-            lease.holder.fenced()
+            lease.holder.refused(Superseded(SUPERSEDED))
         else:
             lease.holder.removed()
 
@@ -239,9 +241,10 @@ class Ingest:
         elif lease.ended:
             news.tell(Conflict("The session has ended."))
         elif answer.code == OLDER:
-            self._forget(lease)
-            news.tell(Conflict("A newer session has this instance."))
-            lease.holder.fenced()
+            self._refuse(news, Conflict(SUPERSEDED), Superseded(SUPERSEDED))
+        elif answer.code == TOO_MANY:
+            full = lease.lane.too_many()
+            self._refuse(news, full, full)
         elif answer.code == NOT_HERE:
             news.hello = True
             self._again(news)
@@ -269,6 +272,12 @@ class Ingest:
             self.commit.renew(lease, self._loop.time())
 
     # Inside.
+
+    def _refuse(self, news: News, outcome: LifesignsError, why: LifesignsError) -> None:
+        """The store does not take the session: tell those who wait, and its socket why it ends."""
+        self._forget(news.lease)
+        news.tell(outcome)
+        news.lease.holder.refused(why)
 
     def _show(self, lease: Lease, now: float) -> None:
         """Somebody wants every beat of some agents: perhaps of this one."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgpack
 
 from lifesigns.core.claim import HELD_MS
+from lifesigns.core.errors import LifesignsError, RateLimited
 from lifesigns.core.model import Instance, Words
 from lifesigns.core.presence import KINDS, STALLING, own_rank, stalls_at_ms
 from lifesigns.core.record import pack_words, same_words, unpack_words
@@ -22,13 +23,14 @@ from lifesigns.store.entry import Entry
 # What is kept of each agent's past, and told: its last changes, and when its lives began and ended.
 PAST_LEN, PAST_MS = 500, 7 * 86_400_000
 LIVES_LEN, LIVES_MS = 2_000, 90 * 86_400_000
+MAX_INSTANCES = 256  # of an agent, unless a setting says otherwise
 
 
 class Holder(Protocol):
     """Who has the socket."""
 
-    def fenced(self) -> None:
-        """A newer session has the instance; this one may change nothing any more."""
+    def refused(self, why: LifesignsError) -> None:
+        """The session may change nothing any more: a newer one counts, or there is no room."""
 
     def removed(self) -> None:
         """Somebody else ended the instance."""
@@ -139,19 +141,39 @@ class Lease:
 class Lane:
     """The place of one project in one partition."""
 
-    __slots__ = ("entries", "folded", "keys", "number", "project", "tail", "urgent")
+    __slots__ = (
+        "entries",
+        "folded",
+        "keys",
+        "max_instances",
+        "number",
+        "project",
+        "tail",
+        "urgent",
+    )
 
     def __init__(
-        self, project: str, number: int, database: int, history_ms: int, retention_ms: int
+        self,
+        project: str,
+        number: int,
+        database: int,
+        history_ms: int,
+        retention_ms: int,
+        max_instances: int = MAX_INSTANCES,
     ) -> None:
         self.project = project
         self.number = number
+        self.max_instances = max_instances
         self.keys = tuple(key.encode() for key in keys.lane(project, number))
         inbox = keys.inbox(database)
-        kept = (PAST_LEN, LIVES_LEN, HELD_MS)
+        kept = (PAST_LEN, LIVES_LEN, HELD_MS, max_instances)
         rules = msgpack.packb([KINDS, history_ms, retention_ms, inbox, *kept])
         channel = keys.channel(project, number, database).encode()
         self.tail = (rules, channel, project.encode())  # what every script call carries
         self.entries: list[Entry] = []
         self.folded: list[Lease] = []  # renewals that can wait
         self.urgent: list[Lease] = []  # renewals of leases that end soon
+
+    def too_many(self) -> RateLimited:
+        """Say that there is no room for one more instance; there may be when another has ended."""
+        return RateLimited(f"An agent may have at most {self.max_instances} instances.")

@@ -28,7 +28,7 @@ from lifesigns.core.presence import (
 from lifesigns.core.record import pack_words, same_words, unpack_record
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.commit import Commit
-from lifesigns.store.entry import ALTERED, WRITTEN, Answer, Entry, elapsed_ms
+from lifesigns.store.entry import ALTERED, TOO_MANY, WRITTEN, Answer, Entry, elapsed_ms
 from lifesigns.store.interest import Interest
 from lifesigns.store.lease import Lane
 
@@ -183,6 +183,8 @@ class Put(Entry):
         elif answer.code == ALTERED and self._tries < TRIES:
             self._tries += 1
             self._commit.add(lane, self, self._clock.at_ms(self.at), first=True)
+        elif answer.code == TOO_MANY:
+            self.failed(lane.too_many())
         else:
             self.failed(Unavailable("Too many write to this agent at once."))
 

@@ -21,7 +21,7 @@ from lifesigns.core.presence import agent_uuid
 from lifesigns.store import keys, script
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.ingest import Ingest
-from lifesigns.store.lease import LIVES_MS, PAST_MS, Lane
+from lifesigns.store.lease import LIVES_MS, MAX_INSTANCES, PAST_MS, Lane
 from lifesigns.store.link import Link
 from lifesigns.store.put import HttpBeat, Judged, Memory, Put, Removal, Ruling
 from lifesigns.store.reader import Reader, Reading, heed
@@ -40,6 +40,7 @@ class Terms:
     retention_ms: int
     http_ttl_ms: int
     patience_s: float  # how long a request waits for the store
+    max_instances: int = MAX_INSTANCES
 
 
 class Store:
@@ -109,6 +110,7 @@ class Store:
                 self._link.address.db,
                 self._terms.history_ms,
                 self._terms.retention_ms,
+                self._terms.max_instances,
             )
         return lane
 

@@ -20,8 +20,8 @@ from lifesigns.core.errors import (
     BadRequest,
     Internal,
     LifesignsError,
+    RateLimited,
     Revoked,
-    Superseded,
     Unavailable,
 )
 from lifesigns.core.instant import to_text
@@ -192,10 +192,10 @@ class HubProtocol(asyncio.Protocol):
     def shutdown(self) -> None:
         self._transport.abort()
 
-    def fenced(self) -> None:
-        """A newer session has the instance."""
+    def refused(self, why: LifesignsError) -> None:
+        """A newer session has the instance, or the agent has too many."""
         self._lease = None
-        self._end(Superseded("A newer session has this instance."))
+        self._end(why)
 
     def removed(self) -> None:
         """Somebody ended the instance from outside."""
@@ -351,6 +351,8 @@ class HubProtocol(asyncio.Protocol):
         instance: str,
         outcome: Receipt | LifesignsError,
     ) -> None:
+        if isinstance(outcome, RateLimited):  # the agent has too many instances
+            session.send_error(outcome, hello.ref)
         if isinstance(outcome, Receipt | Unavailable):
             receipt = outcome if isinstance(outcome, Receipt) else None
             if receipt is not None and receipt.claimed:

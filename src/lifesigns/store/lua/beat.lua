@@ -19,7 +19,8 @@
 -- ARGV 6 when the call left its hub, as that reckons the store's clock, or nothing.
 -- Answers {now, epoch, {code, seq, record or ''} ...} flat; a hello of who is claimed is answered the
 -- record, too. Codes: 0 done, 1 an older session,
--- 2 not the session here, 3 stored before, 4 altered meanwhile (with the record).
+-- 2 not the session here, 3 stored before, 4 altered meanwhile (with the record), 5 the agent has as
+-- many instances as it may.
 local batch = cmsgpack.unpack(ARGV[5])
 local names, add, grow, cut, drop, due = {}, {}, {}, {}, {}, nil
 for i, entry in ipairs(batch) do names[i] = entry[2] end
@@ -108,6 +109,7 @@ local function write(entry)
     if n <= cur[N] then return 3 end
     if rev ~= cur[REV] then return 4 end
   end
+  if not cur and #rec[INSTS] >= rules[8] then return 5 end
   local pairs_ = {}
   for k = 1, #stairs, 2 do
     pairs_[k] = stairs[k] == 0 and 0 or heard + stairs[k]

@@ -3,7 +3,7 @@
 -- ARGV 1 now in ms, or '' for the server's clock  2 rules (packed)  3 channel  4 project  5 batch (packed)
 --
 -- rules  {kinds: one letter for each old rank x 10 + new rank, log_ms, keep_ms, inbox,
---         past_len, lives_len, held_ms}
+--         past_len, lives_len, held_ms, most_instances}
 -- record {seq, at, rank, since, up, down, why, text, ranks, last, fences, instances, claims,
 --         override, freed, rest}
 --        claims: {token, inst} each. override: {rank, why, until or 0}, or false. freed: when the
