@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from lifesigns.core.access import DEFAULT_PROJECT, Grant
 from lifesigns.core.enrolment import Enrolment
 from lifesigns.core.errors import Conflict, Forbidden, NotFound
-from lifesigns.core.workspace import HEARTBEAT, IDENTITY, NAMES, TOOLS
+from lifesigns.core.workspace import FAILURES, HEARTBEAT, IDENTITY, NAMES, TOOLS
+from lifesigns.store.bulletin import Bulletin
 from lifesigns.store.enrolment import SHOWN_MS, Applicant, Asker, Enrolments
 from lifesigns.store.link import Arg
 from lifesigns.store.registry import Registry
@@ -26,7 +28,7 @@ STRANGER = Asker("other-id", "the-strangers-own-key", ASKER.url)
 
 
 def enrolments(at: Station, folder: Path) -> Enrolments:
-    return Enrolments(at.ledger, Registry(at.link), at.link, at.inbox, folder)
+    return Enrolments(at.ledger, Registry(at.link), Bulletin(at.link, at.inbox), folder)
 
 
 async def enrol(book: Enrolments, name: str = "Worker", **applicant: object) -> Enrolment:
@@ -161,16 +163,37 @@ async def test_a_new_key_ends_the_former_one_and_stands_in_the_folder(
         agent = await enrol(enrolments(here, tmp_path))
         former = token_in(read(tmp_path, TOOLS))
         books = enrolments(here, tmp_path), enrolments(there, tmp_path)
-        made = await asyncio.gather(*[b.renew_key(DEFAULT_PROJECT, agent.id) for b in books])
+        made = await asyncio.gather(
+            *[b.renew_key(DEFAULT_PROJECT, agent.id, ASKER.url) for b in books]
+        )
         (left,) = await keys(here)
         registry = Registry(here.link)
         assert await lookup(registry, former) is None
         good = [token for token in made if await lookup(registry, token) == left]
         assert len(good) == 1, "of two that were made at once one is left"
-        last = await books[1].renew_key(DEFAULT_PROJECT, agent.id)
+        last = await books[1].renew_key(DEFAULT_PROJECT, agent.id, ASKER.url)
         assert token_in(read(tmp_path, TOOLS)) == last
         assert await lookup(registry, last) is not None
         assert token_in(await tools(books[0], agent, ASKER)) == "", "the former one is told nobody"
+
+
+async def test_a_new_key_brings_a_lost_folder_back_with_the_hubs_address_of_now(
+    fresh_url: str, tmp_path: Path
+) -> None:
+    async with station(fresh_url) as here, station(fresh_url) as there:
+        agent = await enrol(enrolments(here, tmp_path))
+        shutil.rmtree(str(agent.workspace))
+        await enrolments(here, tmp_path).change(
+            DEFAULT_PROJECT, agent.id, lambda a: a.altered({"name": "Chief"}, NOW)
+        )
+        assert listed(tmp_path) == [], "who has taken it away does not want it back"
+        url = "https://hub.example:8443"
+        far = await enrolments(there, tmp_path / "far").renew_key(DEFAULT_PROJECT, agent.id, url)
+        assert listed(tmp_path) == [], "it is no folder of that hub"
+        token = await enrolments(here, tmp_path).renew_key(DEFAULT_PROJECT, agent.id, url)
+        assert token != far
+        assert f"HUB_URL={url}\nAGENT_TOKEN={token}\n" in read(tmp_path, TOOLS)
+        assert read(tmp_path, IDENTITY).startswith("# Identity\n\n- Name: Chief\n")
 
 
 async def test_an_alteration_renews_the_texts_and_leaves_the_key_in_the_folder(
@@ -230,6 +253,7 @@ async def test_what_is_removed_leaves_nothing_but_what_others_put_into_its_folde
         assert await book.alias(DEFAULT_PROJECT, uuid_of(agent)) == "worker-7"
         other = await enrol(book, "Other")
         (Path(str(other.workspace)) / "notes.md").write_text("mine")
+        (Path(str(agent.workspace)) / FAILURES).write_text("a line of our own commands")
         for each in (agent, other):
             await book.remove(DEFAULT_PROJECT, each.id)
         assert await book.everyone(DEFAULT_PROJECT) == []

@@ -16,6 +16,7 @@ from lifesigns.core.enrolment import Enrolment
 
 TOOLS, HEARTBEAT, IDENTITY = "TOOLS.md", "HEARTBEAT.md", "IDENTITY.md"
 NAMES = (TOOLS, HEARTBEAT, IDENTITY)
+FAILURES = "heartbeat-failures.log"  # which the commands write
 
 _URL, _TOKEN = "HUB_URL=", "AGENT_TOKEN="
 
@@ -98,7 +99,7 @@ printf 'X-Agent-Token: %s\\n' "$token" | curl --silent --show-error --fail --max
 ## All the time
 
 Leave this running. Under load it says `degraded`; when it ends it says `offline`. A heartbeat that
-fails is noted in `heartbeat-failures.log`, and tried again after 1, 2, 4 ... seconds, with some
+fails is noted in `{FAILURES}`, and tried again after 1, 2, 4 ... seconds, with some
 chance in it. It gives up only when the hub says that the key or the agent is not good any more.
 `LOAD_LIMIT` is the load from which on the machine counts as busy: twice its processors unless set.
 
@@ -106,7 +107,7 @@ chance in it. It gives up only when the hub says that the key or the agent is no
 {_head(uuid, place)}\
 interval={interval_s}
 limit=${{LOAD_LIMIT:-$((2 * $(getconf _NPROCESSORS_ONLN)))}}
-log=$workspace/heartbeat-failures.log
+log=$workspace/{FAILURES}
 
 beat() {{
     code=$(printf 'X-Agent-Token: %s\\n' "$token" | curl --silent --max-time 10 \\

@@ -23,6 +23,7 @@ from lifesigns.hub.fanout import Fanout
 from lifesigns.store import keys, script
 from lifesigns.store.address import Address
 from lifesigns.store.board import Board
+from lifesigns.store.bulletin import Bulletin
 from lifesigns.store.claim import ASSIGNED, UNASSIGNED, Claims
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.diary import Diary, Upkeep
@@ -161,8 +162,9 @@ class Hub:
             gap_ms=round(config.diary_gap_s * 1000),
         )
         self.diary = Diary(self.link, self.store, self.clock, upkeep)
+        self.bulletin = Bulletin(self.link, self.inbox)
         self.enrolments = Enrolments(
-            self.ledger, self.registry, self.link, self.inbox, config.data_dir.absolute()
+            self.ledger, self.registry, self.bulletin, config.data_dir.absolute()
         )
         self.agenda = Agenda(self.link, self.store, self.ledger, self.clock, self.ticker)
         samples = Samples(self.link, self.store)
@@ -286,7 +288,7 @@ class Hub:
                 self.feed.heard(channel, push[2])
                 self.interest.heard(channel, push[2])
                 self.letters.heard(channel, push[2])
-                self.enrolments.heard(channel, push[2])
+                self.bulletin.heard(channel, push[2])
         elif what == b"subscribe":  # whatever was told before this moment was missed
             if mine:
                 self.ingest.doubt()
@@ -294,7 +296,7 @@ class Hub:
                 self.feed.confirmed(channel)
                 self.interest.confirmed(channel)
                 self.letters.confirmed(channel)
-                self.enrolments.confirmed(channel)
+                self.bulletin.confirmed(channel)
 
     def _told(self, about: str, *told: Any) -> None:
         """Take a message of the inbox: the first word says what it is about."""

@@ -26,9 +26,9 @@ from lifesigns.core.errors import Altered, Forbidden, NotFound, Unavailable
 from lifesigns.core.presence import agent_uuid
 from lifesigns.core.seal import SALT_BYTES, seal, unseal
 from lifesigns.core.workspace import Place
-from lifesigns.store import folder, keys
+from lifesigns.store import folder
+from lifesigns.store.bulletin import Bulletin
 from lifesigns.store.ledger import TRIES, Doc, Ledger, Write
-from lifesigns.store.link import Link
 from lifesigns.store.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -37,10 +37,6 @@ AGENT, NAME, ALIAS, TEXTS = "enrolment", "enrolled_name", "enrolled_uuid", "work
 ALL = "all"  # the index of all of a project; those of a board have its id
 SHOWN_MS = 86_400_000  # for how long the key of a new agent is told to who asked for it
 SCANNED = 500
-
-LISTENING_S = 3.0  # a store that is there confirms a subscription at once
-
-Hear = Callable[[str | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +72,13 @@ class Enrolments:
     """What is enrolled. Whatever asks raises ``Unavailable`` without the store."""
 
     def __init__(
-        self, ledger: Ledger, registry: Registry, link: Link, feed: Link, data_dir: Path
+        self, ledger: Ledger, registry: Registry, bulletin: Bulletin, data_dir: Path
     ) -> None:
+        self.bulletin = bulletin  # of whom an enrolment was altered
         self._ledger = ledger
         self._registry = registry
-        self._link = link
-        self._feed = feed  # the link that subscribes
         self._data_dir = data_dir
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
-        self._ears: dict[str, _Ear] = {}  # by channel
 
     # Asking.
 
@@ -152,7 +146,7 @@ class Enrolments:
         assert made is not None
         enrolment = await self._settle(project, made)
         if not applicant.heard:  # else its presence comes in a moment
-            self._tell(project, enrolment.id)
+            self.bulletin.tell(project, enrolment.id)
         return enrolment, True
 
     async def _known(self, project: str, applicant: Applicant, roll: Roll) -> Enrolment | None:
@@ -208,18 +202,23 @@ class Enrolments:
 
     async def _settle(self, project: str, made: _Made) -> Enrolment:
         """Make the folder; an agent without one beats all the same."""
-        enrolment = made.enrolment
-        tools = workspace.with_token(made.texts[workspace.TOOLS], made.token)
+        if await self._write(made.enrolment, made.texts, made.token):
+            return made.enrolment
+        return await self.change(project, made.enrolment.id, _without_workspace, quiet=True)
+
+    async def _write(
+        self, enrolment: Enrolment, files: Mapping[str, str], token: str | None = None
+    ) -> bool:
+        """Write texts into the folder, those that hold the key only with one; tell if it worked."""
+        told = {name: text for name, text in files.items() if name != workspace.TOOLS}
+        if token is not None:
+            told[workspace.TOOLS] = workspace.with_token(files[workspace.TOOLS], token)
         try:
-            await asyncio.to_thread(
-                folder.write,
-                Path(str(enrolment.workspace)),
-                {**made.texts, workspace.TOOLS: tools},
-            )
+            await asyncio.to_thread(folder.write, Path(str(enrolment.workspace)), told)
         except OSError as error:
             log.error("the workspace of %s cannot be written: %s", enrolment.id, error)
-            return await self.change(project, enrolment.id, _without_workspace)
-        return enrolment
+            return False
+        return True
 
     # Altering.
 
@@ -251,10 +250,10 @@ class Enrolments:
                 writes += await self._renamed(project, former, enrolment)
             with suppress(Altered):
                 await self._ledger.commit(project, writes)
-                if files:
-                    await self._rewrite(enrolment, files)
+                if files and self._is_here(enrolment) and _exists(enrolment):
+                    await self._write(enrolment, files)
                 if not quiet:
-                    self._tell(project, agent)
+                    self.bulletin.tell(project, agent)
                 return enrolment
         raise Unavailable("Too many change this agent at once.")
 
@@ -268,16 +267,11 @@ class Enrolments:
             writes.append(_off_roll(former, old))
         return writes
 
-    async def _rewrite(self, enrolment: Enrolment, files: Mapping[str, str]) -> None:
-        """Keep the folder as the texts are, where it is; the key in it is known there alone."""
-        place = self._folder_here(enrolment)
-        if place is not None:
-            told = {name: text for name, text in files.items() if name != workspace.TOOLS}
-            with suppress(OSError):  # it was there a moment ago: somebody takes it away
-                await asyncio.to_thread(folder.write, place, told)
+    async def renew_key(self, project: str, agent: str, url: str) -> str:
+        """Give an agent a new key in the place of the one that it has; answer it.
 
-    async def renew_key(self, project: str, agent: str) -> str:
-        """Give an agent a new key in the place of the one that it has; answer it."""
+        The folder is made anew with it, and with the address of the hub as it is now.
+        """
         enrolment = await self.get(project, agent)
         if enrolment is None:
             raise _missing(agent)
@@ -290,29 +284,29 @@ class Enrolments:
             return replace(enrolment, key_id=grant.key_id)
 
         try:
-            enrolment = await self.change(project, agent, judge)
+            enrolment = await self.change(project, agent, judge, quiet=True)
         except BaseException:
             await self._end_key(project, grant.key_id)
             raise
         await self._end_key(project, former)
-        texts = await self._unsealed(project, agent)
-        place = self._folder_here(enrolment)
-        if place is not None and texts is not None:
-            tools = workspace.with_token(texts[workspace.TOOLS], token)
-            await asyncio.to_thread(folder.write, place, {workspace.TOOLS: tools})
+        files = await self._retold(project, enrolment, url)
+        if files and self._is_here(enrolment):
+            await self._write(enrolment, files, token)
         return token
 
-    async def _unsealed(self, project: str, agent: str) -> Mapping[str, str] | None:
-        """Tell nobody any more what the former key was; answer the texts."""
+    async def _retold(self, project: str, enrolment: Enrolment, url: str) -> dict[str, str]:
+        """Write the texts for another address, and tell nobody any more what the former key was."""
         for _ in range(TRIES):
-            texts = await self._ledger.get(project, TEXTS, agent)
+            texts = await self._ledger.get(project, TEXTS, enrolment.id)
             if texts is None:
-                return None
+                return {}
+            place = Place(url, enrolment.workspace or "")
+            files = workspace.files(enrolment, agent_uuid(project, enrolment.id), place)
+            body = {**texts.body, "files": files, "url": url, "sealed": b""}
             with suppress(Altered):
-                if texts.body["sealed"]:
-                    body = {**texts.body, "sealed": b""}
-                    await self._ledger.commit(project, [Write(TEXTS, agent, texts.version, body)])
-                return dict(texts.body["files"])
+                write = Write(TEXTS, enrolment.id, texts.version, body)
+                await self._ledger.commit(project, [write])
+                return files
         raise Unavailable("Too many change this agent at once.")
 
     async def text(
@@ -361,9 +355,9 @@ class Enrolments:
             with suppress(Altered):
                 await self._ledger.commit(project, writes)
                 await self._end_key(project, enrolment.key_id)
-                place = self._folder_here(enrolment)
-                if place is not None:
-                    await asyncio.to_thread(folder.drop, place, workspace.NAMES)
+                if self._is_here(enrolment):
+                    ours = (*workspace.NAMES, workspace.FAILURES)
+                    await asyncio.to_thread(folder.drop, Path(str(enrolment.workspace)), ours)
                 return
         raise Unavailable("Too many change this agent at once.")
 
@@ -377,70 +371,15 @@ class Enrolments:
         with suppress(NotFound):  # an administrator has ended it
             await self._registry.revoke(project, key_id)
 
-    def _folder_here(self, enrolment: Enrolment) -> Path | None:
-        place = None if enrolment.workspace is None else Path(enrolment.workspace)
-        here = place is not None and place.parent == self._data_dir and place.is_dir()
-        return place if here else None
-
-    # Telling.
-
-    async def follow(self, project: str, hear: Hear) -> Callable[[], None]:
-        """Hear which enrolments are altered, on any hub; call what is answered to end that.
-
-        None is heard when some may have been missed.
-        """
-        channel = keys.enrolled(project, self._link.address.db)
-        ear = self._ears.get(channel)
-        if ear is None:
-            ear = self._ears[channel] = _Ear()
-            self._feed.subscribe(channel)
-        token = object()
-        ear.listeners[token] = hear
-
-        def leave() -> None:
-            ear.listeners.pop(token, None)
-            if not ear.listeners and self._ears.get(channel) is ear:
-                del self._ears[channel]
-                self._feed.unsubscribe(channel)
-
-        try:
-            async with asyncio.timeout(LISTENING_S):
-                await ear.open.wait()
-        except BaseException as error:
-            leave()
-            if isinstance(error, TimeoutError):
-                raise Unavailable("Nothing can be heard now.") from None
-            raise
-        return leave
-
-    def heard(self, channel: str, data: bytes) -> None:
-        """A message came on a channel."""
-        if channel in self._ears:
-            self._ears[channel].tell(data.decode())
-
-    def confirmed(self, channel: str) -> None:
-        """A subscription was confirmed: what was told before was not heard."""
-        ear = self._ears.get(channel)
-        if ear is not None:
-            if ear.open.is_set():
-                ear.tell(None)
-            ear.open.set()
-
-    def _tell(self, project: str, agent: str) -> None:
-        channel = keys.enrolled(project, self._link.address.db)
-        self._link.call(("PUBLISH", channel, agent), lambda _: None)
+    def _is_here(self, enrolment: Enrolment) -> bool:
+        """Tell whether the folder is, or would be, one of this hub's."""
+        place = enrolment.workspace
+        return place is not None and Path(place).parent == self._data_dir
 
 
-class _Ear:
-    """Who listens on one channel."""
-
-    def __init__(self) -> None:
-        self.listeners: dict[object, Hear] = {}
-        self.open = asyncio.Event()  # since its subscription was confirmed
-
-    def tell(self, agent: str | None) -> None:
-        for hear in list(self.listeners.values()):
-            hear(agent)
+def _exists(enrolment: Enrolment) -> bool:
+    """Tell whether the folder is there still: who has taken it away does not want it back."""
+    return Path(str(enrolment.workspace)).is_dir()
 
 
 def _without_workspace(enrolment: Enrolment) -> Enrolment:

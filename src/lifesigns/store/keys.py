@@ -152,9 +152,9 @@ def channel(project: str, number: int, database: int) -> str:
     return f"ls:{{{TAGS[number]}}}:ch:{database}:{project}"
 
 
-def enrolled(project: str, database: int) -> str:
-    """Name the channel that tells whose enrolment was altered."""
-    return f"ls:enrolled:{database}:{project}"
+def bulletin(project: str, database: int) -> str:
+    """Name the channel that tells of whom something was altered that is none of its presence."""
+    return f"ls:bulletin:{database}:{project}"
 
 
 def interest(database: int) -> str:

@@ -213,11 +213,11 @@ async def delete(desk: Desk, request: Request) -> Response:
 
 
 async def renew_token(desk: Desk, request: Request) -> Response:
-    grant, _ = await _caller(desk, request)
+    grant, asker = await _caller(desk, request)
     found = await _enrolled(desk, grant.project, request.path_params["agent_id"])
     if grant.agent != found.id:
         grant.allow_admin()
-    token = await desk.enrolments.renew_key(grant.project, found.id)
+    token = await desk.enrolments.renew_key(grant.project, found.id, asker.url)
     await desk.lobby.recheck()
     uuid = found.shown(grant.project)["id"]
     return reply({"ok": True, "agent_id": uuid, "token": token})

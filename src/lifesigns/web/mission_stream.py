@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from starlette.requests import Request
@@ -85,13 +86,11 @@ class Agents(Stream):
 
     async def agents(self) -> Signs:
         """Take all of whom something is to be told; nobody when nothing came for a while."""
-        if not self._signs and not self.doubt:
-            try:
-                async with asyncio.timeout(COMMENT_S):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COMMENT_S):
+                while not (self._signs or self.doubt or self.ended):
+                    self._filled.clear()
                     await self._filled.wait()
-            except TimeoutError:
-                return {}
-        self._filled.clear()
         signs, self._signs = self._signs, {}
         return signs
 
@@ -120,7 +119,7 @@ async def stream(desk: Desk, request: Request) -> Response:
         since_ms = desk.clock.at_ms(asyncio.get_running_loop().time())
     agents = Agents(since_ms)
     spectator = Spectator(desk.lobby.fanout, grant.project, JSON, agents, most=1)
-    leave = await desk.enrolments.follow(grant.project, agents.altered)
+    leave = await desk.enrolments.bulletin.follow(grant.project, agents.altered)
     source = Source(spectator, leave)
     try:
         await spectator.begin(WatchAsked(1, Filter(), None, "full"))
