@@ -231,6 +231,16 @@ class Config:
         SAMPLED_KEYS,
         "metadata whose values and numbers are kept over time: what most fleets are planned by",
     )
+    deliveries_s: int = setting(
+        7 * DAY_S,
+        whole(60, YEAR_S),
+        "how long a webhook's deliveries are kept: a week to see what went wrong",
+    )
+    private_webhooks: bool = setting(
+        False,
+        switch(),
+        "whether webhooks may lead to private addresses: they reach what else only the hub can",
+    )
     key_memory_s: float = setting(
         60.0, number(1, 3600), "a verified key is known: it bridges a store that restarts"
     )

@@ -65,7 +65,16 @@ async def furnish(http: httpx.AsyncClient) -> dict[str, str | dict[str, str]]:
     claim = await http.post("/v1/claims", json={"agent": "b"})
     enrolled = await http.post("/api/v1/agents/heartbeat", json={"name": "c"})
     agent = enrolled.json()["id"]
+    hook = await http.post("/v1/webhooks", json={"url": f"{http.base_url}/livez", "hold_s": 1})
+    webhook = hook.json()["id"]
+    sent = (await http.post(f"/v1/webhooks/{webhook}/test")).json()["id"]
     return {
+        "/v1/webhooks/{id}": webhook,
+        "/v1/webhooks/{id}/rotate": webhook,
+        "/v1/webhooks/{id}/test": webhook,
+        "/v1/webhooks/{id}/deliveries": webhook,
+        "/v1/webhooks/{id}/deliveries/{delivery}": {"id": webhook, "delivery": sent},
+        "/v1/webhooks/{id}/deliveries/{delivery}/resend": {"id": webhook, "delivery": sent},
         "/api/v1/agents/{agent_id}": agent,
         "/api/v1/agents/{agent_id}/files/{name}": {"agent_id": agent, "name": "TOOLS.md"},
         "/api/v1/agents/{agent_id}/heartbeat": agent,
@@ -132,7 +141,8 @@ def explore(label: str, hub: RunningHub, known: dict[str, str | dict[str, str]])
                 case.path_parameters = dict.fromkeys(case.path_parameters, names) if one else names
         if str(case.query.get("wait", "")).isdecimal():  # nobody will write to these inboxes
             case.query["wait"] = 0
-        if isinstance(case.body, dict) and case.body.get("wait") in range(61):
+        wait = case.body.get("wait") if isinstance(case.body, dict) else None
+        if isinstance(wait, int | float) and 0 < wait <= 60:
             case.body["wait"] = 0
         response = case.call(base_url=hub.url, headers={"Authorization": f"Bearer {key}"})
         assert response.status_code < 500, (case.as_curl_command(), response.text)

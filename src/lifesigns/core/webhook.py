@@ -9,7 +9,7 @@ kept, nor what time it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from lifesigns.core import field
 from lifesigns.core.access import check_name
 from lifesigns.core.destination import Allowance, destination_of, literal
 from lifesigns.core.errors import BadValue
+from lifesigns.core.event import TURNS, TYPES
 from lifesigns.core.filter import Filter, filter_of
 from lifesigns.core.instant import to_text
 from lifesigns.core.signature import check_secret
@@ -111,6 +112,29 @@ def webhook_of(id_: str, body: Mapping[str, Any]) -> Webhook:
     """Read one that was kept."""
     known = {name: value for name, value in body.items() if name in Webhook.__slots__}
     return Webhook(id_, **known | {"events": tuple(known["events"])})
+
+
+def notes(webhooks: Iterable[Webhook]) -> str:
+    """Write which changes have to be noted, a letter each, as the scripts look them up.
+
+    Those of ``core.presence``, "e" for the need of attention and its end, "c" for lost claims, and
+    "-" for the rest, which is always noted where there is a webhook.
+    """
+    noted = {"-"}
+    for webhook in webhooks:
+        if not webhook.enabled:
+            continue
+        wanted = [letter for letter, type_ in TYPES.items() if webhook.wants(type_)]
+        noted.update(wanted)
+        if webhook.wants("agent.flapping"):
+            noted.update(letter for letter, type_ in TYPES.items() if type_ in TURNS)
+        if webhook.wants("agent.error"):
+            noted.add("e")
+        if webhook.wants("claim.lost"):
+            noted.add("c")
+        if webhook.hold_ms and (wanted or "e" in noted):  # what ends it has to be known
+            noted.update("ofstre")
+    return "".join(sorted(noted))
 
 
 def bound_id(job: str) -> str:

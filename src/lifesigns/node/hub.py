@@ -15,6 +15,7 @@ import msgpack
 from lifesigns.config import Config
 from lifesigns.core import job
 from lifesigns.core.access import DEFAULT_PROJECT
+from lifesigns.core.destination import Allowance
 from lifesigns.core.errors import Unavailable
 from lifesigns.core.model import Limits
 from lifesigns.dialects.callboard.guide import CALLS, WINDOW_S
@@ -41,6 +42,7 @@ from lifesigns.store.probe import PROBE, SIGNS, Probe
 from lifesigns.store.registry import Registry
 from lifesigns.store.sample import Samples
 from lifesigns.store.store import Store, Terms
+from lifesigns.store.webhook import Webhooks
 from lifesigns.web import (
     account,
     callboard,
@@ -53,6 +55,7 @@ from lifesigns.web import (
     page,
     pulse,
     sse,
+    webhook,
 )
 from lifesigns.web.auth import Gate, OpenGate
 from lifesigns.web.dialect import Dialect
@@ -65,9 +68,12 @@ from lifesigns.workers.agenda import Agenda
 from lifesigns.workers.board import Marshal
 from lifesigns.workers.breaker import Breaker
 from lifesigns.workers.census import Census
+from lifesigns.workers.courier import Courier
 from lifesigns.workers.job import Foreman
 from lifesigns.workers.keeper import Keeper
+from lifesigns.workers.outbox import Outbox
 from lifesigns.workers.sampler import Sampler
+from lifesigns.workers.sender import Sender
 from lifesigns.workers.sweeper import Sweeper
 from lifesigns.workers.ticker import Ticker
 from lifesigns.workers.warden import Warden
@@ -173,8 +179,18 @@ class Hub:
         self.foreman = Foreman(self.ledger, self.jobs, self.agenda, self.ticker, self.sweeper)
         self.board = Board(self.ledger, self.letters, self.jobs)
         self.marshal = Marshal(self.ledger, self.board, self.agenda, self.ticker, self.sweeper)
+        self.webhooks = Webhooks(
+            self.ledger, self.link, self.store, kept_ms=config.deliveries_s * 1000
+        )
+        allowance = Allowance(loopback=config.loopback, private=config.private_webhooks)
+        self.sender = Sender(allowance)
+        outbox = Outbox(self.link, self.store, self.ledger, self.webhooks, self.agenda)
+        self.courier = Courier(
+            self.store, self.ledger, self.webhooks, outbox, self.sender, self.clock, self.agenda
+        )
         self.ticker.on_tick = self._ticked
         self._inbox_channel = ""
+        self._common_channel = keys.inbox(address.db)
         self._told_at = 0.0
         self._rechecking: asyncio.Task[None] | None = None
         self.gate = (
@@ -210,6 +226,8 @@ class Hub:
             jobs=self.jobs,
             board=self.board,
             enrolments=self.enrolments,
+            webhooks=self.webhooks,
+            courier=self.courier,
             clock=self.clock,
             ticker=self.ticker,
             sweeper=self.sweeper,
@@ -229,7 +247,7 @@ class Hub:
             shares_port=config.workers > 1,
             open_metrics=config.loopback,
         )
-        rooms = (pulse, override, claim, inbox, sse, account, operation, capacity, page)
+        rooms = (pulse, override, claim, inbox, sse, account, operation, capacity, webhook, page)
         self.site = Site(desk, [route for room in rooms for route in room.ROUTES], DIALECTS)
 
     async def start(self) -> None:
@@ -240,6 +258,7 @@ class Hub:
         self.lobby.node = node
         self._inbox_channel = keys.inbox(self.link.address.db, node)
         self.inbox.subscribe(self._inbox_channel)
+        self.inbox.subscribe(self._common_channel)
         self.interest.start()
         await self.store.know(DEFAULT_PROJECT)
         await self.gate.recheck()
@@ -247,6 +266,7 @@ class Hub:
     async def settle(self) -> None:
         """Write what is left."""
         self.lobby.wheel.stop()
+        await self.courier.settle()
         patience_s = min(PARTING_S, self.lobby.left_s(AFTER_BEATS))
         try:
             async with asyncio.timeout(patience_s):
@@ -281,7 +301,9 @@ class Hub:
     def _pushed(self, push: list[Any]) -> None:
         what, channel = push[0], push[1].decode()
         mine = channel == self._inbox_channel
-        if what == b"message":
+        if channel == self._common_channel:  # by a message or anew: there may be something to tell
+            self.agenda.foresee(0)
+        elif what == b"message":
             if mine:
                 self._told(*msgpack.unpackb(push[2]))
             else:

@@ -26,6 +26,8 @@ from lifesigns.store.link import Link, translated
 from lifesigns.store.store import Store
 
 Home = str | int
+HOOKS = "hooks"  # in the lane's meta: what of its agents is noted for webhooks
+OUTBOX = "outbox"  # a kind with one document in each lane: how far what was noted was taken
 ANY = -1  # a version: whatever there is
 TRIES = 8  # a judgement is made anew so often; who then still loses has met a queue of others
 DROPPED_AT_ONCE = 100
@@ -239,6 +241,8 @@ class Ledger:
             for kind in await self._link.ask("SMEMBERS", keys.kinds(project, lane.number)):
                 await self._drop_kind(lane, kind.decode())
             left = (keys.kinds(project, lane.number), keys.events(project, lane.number))
+            await self._link.ask("HDEL", lane.keys[0], HOOKS)
+            await self._link.ask("ZREM", keys.agenda(lane.number), outbox_member(project))
             await self._link.ask("DEL", *left)
 
     async def _drop_kind(self, lane: Lane, kind: str) -> None:
@@ -273,6 +277,11 @@ class Ledger:
             self.on_due(min(dues))
 
 
+def outbox_member(project: str) -> str:
+    """Name a project's outbox as it stands on the agenda while something is in it."""
+    return keys.SEPARATOR.join((OUTBOX, project, ""))
+
+
 def _packed_write(write: Write) -> list[Any]:
     indexes = [part for entry in write.indexes.items() for part in entry]
     body = False if write.body is None else msgpack.packb(write.body)
@@ -298,7 +307,7 @@ def _doc(id_: str, row: bytes) -> Doc:
     return Doc(id_, version, msgpack.unpackb(body))
 
 
-def unpack_due(member: bytes, row: bytes) -> tuple[str, str, int, Doc]:
-    """Read what the agenda tells of a document: its kind, its project, when it is due, itself."""
+def unpack_due(member: bytes, row: bytes) -> tuple[str, str, Doc]:
+    """Read what the agenda tells of a document: its kind, its project, itself."""
     kind, project, id_ = member.decode().split(keys.SEPARATOR)
-    return kind, project, msgpack.unpackb(row, raw=True)[1], _doc(id_, row)
+    return kind, project, _doc(id_, row)

@@ -48,6 +48,7 @@ CLAIM_HOLD = _alone("claim_hold")
 LEDGER = _after_prelude("ledger")
 LEDGER_PAGE = _alone("ledger_page")
 AGENDA = _alone("agenda")
+OUTBOX_DONE = _alone("outbox_done")
 DIARY_NOTE = _alone("diary_note")
 DIARY_LATEST = _alone("diary_latest")
 CLAIMING = (CLAIM, CLAIM_RENEW, CLAIM_RELEASE, CLAIM_HOLD)
@@ -73,6 +74,7 @@ ALL = (
     LEDGER,
     LEDGER_PAGE,
     AGENDA,
+    OUTBOX_DONE,
     SAMPLE,
     SAMPLER,
 )

@@ -45,6 +45,7 @@ from lifesigns.store.link import ReplyError
 from lifesigns.store.registry import Registry
 from lifesigns.store.sample import Samples
 from lifesigns.store.store import Store
+from lifesigns.store.webhook import Webhooks
 from lifesigns.web.auth import PROJECT, Gate, token_of
 from lifesigns.web.dialect import Dialect
 from lifesigns.web.door import Rules
@@ -54,6 +55,7 @@ from lifesigns.web.quota import Quota
 from lifesigns.web.rate import Rate
 from lifesigns.web.sharing import allowed, shared_with
 from lifesigns.workers.census import Census
+from lifesigns.workers.courier import Courier
 from lifesigns.workers.sweeper import Sweeper
 from lifesigns.workers.ticker import Ticker
 from lifesigns.workers.warden import Warden
@@ -75,6 +77,8 @@ class Desk:
     jobs: Jobs
     enrolments: Enrolments
     board: Board
+    webhooks: Webhooks
+    courier: Courier
     clock: StoreClock
     ticker: Ticker
     sweeper: Sweeper

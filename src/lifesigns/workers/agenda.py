@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lifesigns.core.errors import NotFound, Unavailable
 from lifesigns.store import keys, script
@@ -103,17 +103,16 @@ class Agenda:
         )
         await asyncio.gather(*[self._heed(number, *reply) for number, reply in enumerate(replies)])
 
-    async def _heed(self, number: int, now_ms: int, next_ms: int, *flat: bytes | None) -> None:
+    async def _heed(self, number: int, now_ms: int, next_ms: int, *flat: Any) -> None:
         if next_ms:
             self.foresee(next_ms)
         mine = self._is_mine(number, now_ms)
         due: dict[tuple[str, str], list[Doc]] = {}
-        for member, row in zip(flat[::2], flat[1::2], strict=True):
-            assert member is not None
+        for member, due_ms, row in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
             if row is None:  # nothing stands behind it
                 self._link.call(("ZREM", keys.agenda(number), member), lambda _: None)
                 continue
-            kind, project, due_ms, doc = unpack_due(member, row)
+            kind, project, doc = unpack_due(member, row)
             if mine or now_ms >= due_ms + STEPS_IN_MS:
                 due.setdefault((kind, project), []).append(doc)
             else:

@@ -23,7 +23,7 @@ local SEQ, AT, RANK, SINCE, UP, DOWNED, WHY, TEXT, RANKS, LAST, FENCES, INSTS = 
 local CLAIMS, OVERRIDE, FREED, REST = 13, 14, 15, 16
 local DUE, UNTIL, FAILED, RUNS, BROKEN = 1, 2, 3, 4, 5 -- of a rest
 local NAME, SESSION, START, N, REV, TTL, REASON, PAIRS, HEARD, SAID, PROGRESSED, WORDED, BLOB, SLOTS = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
-local HOLDER, TTL_OF, ENDS, BOUND = 2, 6, 8, 9
+local HOLDER, BY, TTL_OF, ENDS, BOUND = 2, 3, 6, 8, 9
 local SEP = '\31'
 
 local now = tonumber(ARGV[1])
@@ -45,6 +45,24 @@ local at = math.max(now, tonumber(meta[3] or 0)) -- never goes back: it orders t
 local recs, dirty, body, turn, gone, unreadable = {}, {}, {}, {}, {}, {}
 local changes, first, moved, inbox, past, lives, ended = {}, seq + 1, {}, {}, {}, {}, {}
 local letters, events = {}, {}
+local ERROR = 3 -- the rank that is an event by itself
+
+-- What webhooks are to tell, of an agent or of none; where nobody listens it is not even noted.
+-- Which changes are wanted stands in meta's hooks, a letter each: see core/webhook.py.
+local function event(type_, name, packed)
+  if meta[6] then events[#events + 1] = {type_, name, packed} end
+end
+
+local function wanted(letter)
+  return meta[6] and string.find(meta[6], letter, 1, true)
+end
+
+-- A change is noted as it was packed; what it means to those who are told of it, is for Python.
+local function event_of_change(letter, name, old, new)
+  if wanted(letter) or ((old == ERROR) ~= (new == ERROR) and wanted('e')) then
+    event('', name, cmsgpack.pack(epoch) .. changes[#changes])
+  end
+end
 
 -- An agent that comes while an operator's word stands for all whose names begin like its own.
 local function newcomer(name)
@@ -147,6 +165,11 @@ local function unclaim(name, index, why)
   local token, instance = unpack(table.remove(rec[CLAIMS], index))
   local claim, inst = token .. '@' .. name, find(rec, instance)
   ended[#ended + 1], rec[FREED] = claim, at
+  if why ~= 'released' and wanted('c') then
+    local terms = redis.call('HGET', KEYS[10], claim)
+    local by = terms and cmsgpack.unpack(terms)[BY]
+    event('claim.lost', name, cmsgpack.pack({claim = claim, agent = name, by = by or '', why = why or 'gone'}))
+  end
   if inst then tell(name, inst, 'unassigned', {claim, why}) end
 end
 
@@ -205,6 +228,7 @@ local function settle(name, news, why, text, ends)
   past[#past + 1] = {name, cmsgpack.pack({epoch, seq, at, letter, old, lasted, new, rec[WHY], rec[TEXT], inst and inst[BLOB] or ''})}
   body[name], dirty[name] = cmsgpack.pack(rec), nil
   changes[#changes + 1] = cmsgpack.pack({seq, at, letter, old, name, lasted, ends or 0}) .. body[name]
+  event_of_change(letter, name, old, new)
   return nxt or gone[name] or nil
 end
 
@@ -228,17 +252,13 @@ local function own_key(what, name)
   return string.gsub(KEYS[1], ':meta:', ':' .. what .. ':', 1) .. ':' .. name
 end
 
--- What webhooks are to tell, of an agent or of none; where nobody listens it is not even noted.
-local function event(type_, name, packed)
-  if meta[6] then events[#events + 1] = {type_, name, packed} end
-end
-
 local function forget(name)
   local rec = recs[name]
   seq = seq + 1
   rec[SEQ], rec[AT] = seq, at
   moved[rec[RANK]] = (moved[rec[RANK]] or 0) - 1
   changes[#changes + 1] = cmsgpack.pack({seq, at, 'g', rec[RANK], name, 0, 0}) .. cmsgpack.pack(rec)
+  event_of_change('g', name, rec[RANK], rec[RANK])
   recs[name], dirty[name], body[name], turn[name], gone[name] = nil, nil, nil, false, false
   redis.call('HDEL', KEYS[2], name)
   redis.call('DEL', own_key('past', name), own_key('lives', name), own_key('inbox', name))
@@ -297,6 +317,11 @@ local function flush()
   for _, told in ipairs(events) do
     redis.call('XADD', (string.gsub(KEYS[1], ':meta:', ':outbox:', 1)), '*',
       'type', told[1], 'agent', told[2], 'at', string.format('%d', now), 'data', told[3])
+  end
+  if #events > 0 then -- the outbox is a document, which is due as long as something is in it
+    local agenda = string.match(KEYS[1], '^(.*):meta:') .. ':agenda'
+    redis.call('ZADD', agenda, 'NX', string.format('%d', now), 'outbox' .. SEP .. ARGV[4] .. SEP)
+    redis.call('PUBLISH', rules[4], cmsgpack.pack({'due'}))
   end
   for _, letter in ipairs(letters) do -- kept as those that inbox_add.lua puts there
     local key = own_key('inbox', letter[1])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lifesigns import __version__
-from lifesigns.web.description import callboard, capacity, mission_control, native, page
+from lifesigns.web.description import callboard, capacity, mission_control, native, page, webhook
 from lifesigns.web.description.area import Area
 from lifesigns.web.description.term import Schema, ref
 
@@ -18,6 +18,7 @@ AREAS: Sequence[Area] = (
     page.AREA,
     mission_control.AREA,
     callboard.AREA,
+    webhook.AREA,
 )
 
 
