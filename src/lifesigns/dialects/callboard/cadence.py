@@ -81,9 +81,10 @@ class Standing:
 
 def is_near(review: Job, now_ms: int) -> bool:
     """Tell whether the time in which its poster has to decide is nearly over."""
-    if review.deadline_ms is None:
+    deadline_ms = review.deadline_ms
+    if deadline_ms is None:
         return False
-    return now_ms >= near_from_ms(review.since_ms, max(review.deadline_ms, review.since_ms + 1))
+    return now_ms >= deadline_ms or now_ms >= near_from_ms(review.since_ms, deadline_ms)
 
 
 class Cadence(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
@@ -11,23 +10,13 @@ from starlette.routing import Route
 
 from lifesigns import __version__
 from lifesigns.core.access import check_agent_id
-from lifesigns.core.errors import BadRequest, NotFound
+from lifesigns.core.errors import NotFound
 from lifesigns.dialects.callboard import guide
 from lifesigns.dialects.callboard.account import GOOD_MS, Kind
+from lifesigns.web.address import address_of
 from lifesigns.web.http import Desk, handler, reply
 
 MARKDOWN = "text/markdown; charset=utf-8"
-
-# What stands in commands that people copy must not be able to end them.
-_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
-
-
-def address_of(request: Request) -> str:
-    """Tell at which address this hub was called."""
-    host = request.headers.get("host", "")
-    if not _HOST.fullmatch(host):
-        raise BadRequest("The Host of a request is a name or an address, and perhaps a port.")
-    return f"{request.url.scheme}://{host}"
 
 
 def _page(text: Callable[[str, str], str]) -> Callable[[Request], Awaitable[Response]]:

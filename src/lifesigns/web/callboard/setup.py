@@ -12,9 +12,9 @@ from lifesigns.core.errors import NotFound
 from lifesigns.core.presence import agent_uuid
 from lifesigns.dialects.callboard import account
 from lifesigns.dialects.callboard.account import Account, Kind, Link
+from lifesigns.web.address import address_of
 from lifesigns.web.callboard import register
 from lifesigns.web.callboard.caller import Caller, called
-from lifesigns.web.callboard.guide import address_of
 from lifesigns.web.http import Desk, body_of, reply
 from lifesigns.web.query import query_of
 
