@@ -244,7 +244,7 @@ UNKNOWN = [
     "/v1/pulse/a/b",
     "/v1/pulse/a%2Fb",
     "/v2/pulse",
-    "//",
+    "///x",
     "/%00",
     "/ä",
 ]

@@ -58,7 +58,9 @@ async def test_first_beat_makes_an_agent_that_is_idle_for_a_minute(http: httpx.A
     assert (shown["id"], shown["agent_id"], shown["dialect"]) == ("a", "a", "pulse")
     assert (shown["alive"], shown["state"], shown["status"]) == (True, "available", "idle")
     assert (shown["instances"], shown["instance_states"]) == (1, {"available": 1})
-    assert (shown["online_since"], shown["offline_since"]) == (shown["last_heartbeat"], None)
+    # It came before it was stored: on a loaded machine by some milliseconds.
+    assert shown["last_heartbeat"] <= shown["online_since"]
+    assert shown["offline_since"] is None
     assert shown["last_pulse"] == shown["last_seen"] == shown["last_heartbeat"]
     assert lease_s(shown) == 60
     assert list(await instances(http, "a")) == ["-"]
