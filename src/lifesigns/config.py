@@ -140,6 +140,21 @@ class Config:
     strict_jobs: bool = setting(
         False, switch(), "whether a beat for an unknown job is refused: agents may have their own"
     )
+    schedules: bool = setting(
+        True, switch(), "whether agents can be woken on time: a hub may be for presence alone"
+    )
+    schedule_calls_per_s: float = setting(
+        10.0, number(0.1, 10_000), "calls about schedules of one key, told by the minute: a page's"
+    )
+    run_interval_s: float = setting(
+        60.0, number(1, DAY_S), "how often a schedule may run: what costs money costs it each time"
+    )
+    run_timeout_s: float = setting(
+        600.0, number(1, DAY_S), "for a run to be reported: longer work says so by being split"
+    )
+    run_retention_s: int = setting(
+        90 * DAY_S, whole(60, 3650 * DAY_S), "how long a run stays in the log: a quarter"
+    )
     hello_timeout_s: float = setting(
         5.0, number(0.1, 300), "for a first message: bad lines take two, and silence holds a file"
     )

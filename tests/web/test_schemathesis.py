@@ -23,6 +23,7 @@ from lifesigns.core.access import DEFAULT_PROJECT
 from lifesigns.core.instant import to_text
 from lifesigns.core.job import Job, create
 from lifesigns.web.description import DESCRIPTION
+from tests.bot import Bot
 from tests.hub import RunningHub
 
 EXAMPLES = 20
@@ -68,6 +69,7 @@ async def furnish(http: httpx.AsyncClient) -> dict[str, str | dict[str, str]]:
     hook = await http.post("/v1/webhooks", json={"url": f"{http.base_url}/livez", "hold_s": 1})
     webhook = hook.json()["id"]
     sent = (await http.post(f"/v1/webhooks/{webhook}/test")).json()["id"]
+    run = await begin_run(Bot(http, "d"))
     return {
         "/v1/webhooks/{id}": webhook,
         "/v1/webhooks/{id}/rotate": webhook,
@@ -84,6 +86,8 @@ async def furnish(http: httpx.AsyncClient) -> dict[str, str | dict[str, str]]:
         "/v1/pulse/{id}/history": "a",
         "/v1/pulse/{id}/override": "a",
         "/v1/pulse/{id}/tell": "a",
+        "/v1/runs/{run}": run,
+        "/v1/runs/{run}/done": run,
         "/v1/inbox/{id}/ack": letter.json()["id"],
         "/v1/projects/{name}": "p",
         "/v1/keys/{id}": key.json()["id"],
@@ -113,6 +117,13 @@ async def furnish_board(hub: RunningHub, http: httpx.AsyncClient) -> dict[str, s
         **{f"/api/v2/{name}/{{id}}/apply": "open" for name in ("bounties", "jobs")},
         **{f"/api/v2/slots/{{id}}{act}": slot for act in acts},
     }
+
+
+async def begin_run(bot: Bot) -> str:
+    """Have a run skipped: one that is in the log, and closed."""
+    made = await bot.configure(credit_budget=0)
+    body = await bot.good("POST", "heartbeat/trigger", heartbeat_id=made["uuid"])
+    return str(body["result"]["run"])
 
 
 def explore(label: str, hub: RunningHub, known: dict[str, str | dict[str, str]]) -> None:

@@ -15,6 +15,7 @@ from lifesigns.core.claim import check_claim
 from lifesigns.core.errors import BadValue, UnknownType
 from lifesigns.core.filter import Filter, check_named, filter_of
 from lifesigns.core.model import Limits
+from lifesigns.core.run import Report, agent_of_run, read_report
 
 Ref = str | int | None
 Message = Mapping[str, Any]
@@ -107,6 +108,13 @@ class UnwatchAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class DoneAsked:
+    ref: Ref
+    run: str
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
 class PingAsked:
     ref: Ref
 
@@ -129,6 +137,7 @@ Event = (
     | ReleaseAsked
     | WatchAsked
     | UnwatchAsked
+    | DoneAsked
     | PingAsked
     | Sign
 )
@@ -235,6 +244,12 @@ def _unwatch(message: Message, ref: Ref, limits: Limits, now_ms: int) -> Unwatch
     return UnwatchAsked(ref, field.text_of(message, "watch"))
 
 
+def _done(message: Message, ref: Ref, limits: Limits, now_ms: int) -> DoneAsked:
+    run = field.text_of(message, "run")
+    agent_of_run(run)
+    return DoneAsked(ref, run, read_report(message, limits))
+
+
 def _ping(message: Message, ref: Ref, limits: Limits, now_ms: int) -> PingAsked:
     return PingAsked(ref)
 
@@ -264,5 +279,6 @@ READERS: Final[Mapping[str, Callable[[Message, Ref, Limits, int], Event]]] = {
     "release": _release,
     "watch": _watch,
     "unwatch": _unwatch,
+    "done": _done,
     "ping": _ping,
 }

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import msgpack
 
@@ -18,6 +19,7 @@ from lifesigns.core.access import DEFAULT_PROJECT
 from lifesigns.core.destination import Allowance
 from lifesigns.core.errors import Unavailable
 from lifesigns.core.model import Limits
+from lifesigns.core.schedule import Terms as ScheduleTerms
 from lifesigns.dialects.callboard.guide import CALLS, WINDOW_S
 from lifesigns.hub.delegation import Delegation
 from lifesigns.hub.fanout import Fanout
@@ -41,10 +43,12 @@ from lifesigns.store.operator import Operator
 from lifesigns.store.probe import PROBE, SIGNS, Probe
 from lifesigns.store.registry import Registry
 from lifesigns.store.sample import Samples
+from lifesigns.store.schedule import RUN, SCHEDULE, Schedules
 from lifesigns.store.store import Store, Terms
 from lifesigns.store.webhook import Webhooks
 from lifesigns.web import (
     account,
+    boostgpt,
     callboard,
     capacity,
     claim,
@@ -54,6 +58,7 @@ from lifesigns.web import (
     override,
     page,
     pulse,
+    run,
     sse,
     webhook,
 )
@@ -67,12 +72,14 @@ from lifesigns.web.rate import Rate
 from lifesigns.workers.agenda import Agenda
 from lifesigns.workers.board import Marshal
 from lifesigns.workers.breaker import Breaker
+from lifesigns.workers.caller import Caller
 from lifesigns.workers.census import Census
 from lifesigns.workers.courier import Courier
 from lifesigns.workers.job import Foreman
 from lifesigns.workers.keeper import Keeper
 from lifesigns.workers.outbox import Outbox
 from lifesigns.workers.sampler import Sampler
+from lifesigns.workers.scheduler import Scheduler
 from lifesigns.workers.sender import Sender
 from lifesigns.workers.sweeper import Sweeper
 from lifesigns.workers.ticker import Ticker
@@ -83,7 +90,11 @@ log = logging.getLogger(__name__)
 Revive = Callable[[], Awaitable[None]] | None
 
 # The published APIs that are served beside our own.
-DIALECTS: tuple[Dialect, ...] = (mission_control.DIALECT, callboard.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (
+    mission_control.DIALECT,
+    callboard.DIALECT,
+    boostgpt.DIALECT,
+)
 FEED_SILENT_S = 1.5  # a half-open feed is found within three seconds
 OWN_TICK_S = 1.0  # how often a hub tells itself something, to hear how late it comes
 PARTING_S = 3.0  # how long a hub that goes waits for its last beats to be stored,
@@ -188,6 +199,18 @@ class Hub:
         self.courier = Courier(
             self.store, self.ledger, self.webhooks, outbox, self.sender, self.clock, self.agenda
         )
+        self.schedules = Schedules(self.ledger, self.store, self.link, _schedule_terms(config))
+        self.scheduler = Scheduler(
+            self.schedules,
+            self.store,
+            self.ingest,
+            self.letters,
+            self.clock,
+            Caller(self.sender, limits),
+            lambda: str(uuid4()),
+        )
+        self.agenda.on(SCHEDULE, self.scheduler.schedules_due)
+        self.agenda.on(RUN, self.scheduler.runs_due)
         self.ticker.on_tick = self._ticked
         self._inbox_channel = ""
         self._common_channel = keys.inbox(address.db)
@@ -209,6 +232,7 @@ class Hub:
             delegation=self.delegation,
             inbox=self.letters,
             operator=Operator(self.store, self.link),
+            scheduler=self.scheduler,
             clock=self.clock,
             fanout=self.fanout,
             limits=limits,
@@ -240,6 +264,8 @@ class Hub:
             limits=limits,
             rate=Rate(config.beats_per_s, config.burst_s),
             quota=Quota(CALLS, WINDOW_S),
+            schedule_quota=Quota(round(config.schedule_calls_per_s * 60), 60),
+            serves_schedules=config.schedules,
             rules=rules,
             body_bytes=config.body_bytes,
             bulk_body_bytes=config.bulk_body_bytes,
@@ -247,7 +273,10 @@ class Hub:
             shares_port=config.workers > 1,
             open_metrics=config.loopback,
         )
-        rooms = (pulse, override, claim, inbox, sse, account, operation, capacity, webhook, page)
+        rooms = (
+            *(pulse, override, claim, inbox, run, sse, account, operation, capacity, webhook),
+            page,
+        )
         self.site = Site(desk, [route for room in rooms for route in room.ROUTES], DIALECTS)
 
     async def start(self) -> None:
@@ -330,6 +359,8 @@ class Hub:
             self.probe.answered(*told)
         elif about in (ASSIGNED, UNASSIGNED):
             self.claims.told(about, *told[-2:])
+        elif about == RUN:
+            self.scheduler.told(*told)
         elif about == TELL:
             self.letters.told(*told)
         else:
@@ -409,6 +440,14 @@ def _limits(config: Config) -> Limits:
         default_ttl_s=config.default_ttl_s,
         hello_timeout_s=config.hello_timeout_s,
         pong_timeout_s=config.pong_timeout_s,
+    )
+
+
+def _schedule_terms(config: Config) -> ScheduleTerms:
+    return ScheduleTerms(
+        least_interval_minutes=config.run_interval_s / 60,
+        timeout_ms=round(config.run_timeout_s * 1000),
+        kept_ms=config.run_retention_s * 1000,
     )
 
 

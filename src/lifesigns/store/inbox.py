@@ -8,9 +8,9 @@ subscription that was confirmed rings as well, so that nobody has to ask the sto
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 
@@ -23,6 +23,8 @@ from lifesigns.store.clock import StoreClock
 from lifesigns.store.ingest import Ingest
 from lifesigns.store.link import Link
 from lifesigns.store.store import Store
+
+T = TypeVar("T")
 
 TELL = "tell"  # what a hub is told that has a socket of the agent
 
@@ -110,14 +112,33 @@ class Inbox:
         self, project: str, agent: str, after: str | None, wait_s: float, bell: Bell
     ) -> list[Letter]:
         """Read, and if there is nothing wait for it; nothing when the time or ``bell`` ended."""
+
+        async def look() -> list[Letter]:
+            return await self.read(project, agent, after)
+
+        return await self.await_ring(project, agent, agent, look, wait_s, bell) or []
+
+    async def await_ring(
+        self,
+        project: str,
+        agent: str,
+        name: str,
+        look: Callable[[], Awaitable[T | None]],
+        wait_s: float,
+        bell: Bell,
+    ) -> T | None:
+        """Look, and if there is nothing look again whenever it is rung for ``name``.
+
+        It rings in the agent's partition; None when the time or ``bell`` ended.
+        """
         deadline = self._loop.time() + wait_s
-        with self._listening(project, agent, bell):
+        with self._listening(project, agent, name, bell):
             while True:
                 bell.rung.clear()
-                letters = await self.read(project, agent, after)
+                found = await look()
                 left_s = deadline - self._loop.time()
-                if letters or bell.ended or left_s <= 0:
-                    return letters
+                if found or bell.ended or left_s <= 0:
+                    return found
                 try:
                     async with asyncio.timeout(left_s):
                         await bell.rung.wait()
@@ -144,10 +165,10 @@ class Inbox:
             lease.holder.tell(Letter(agent, number, kind, JSON.decode(body.encode())).frame())
 
     @contextmanager
-    def _listening(self, project: str, agent: str, bell: Bell) -> Iterator[None]:
+    def _listening(self, project: str, agent: str, who: str, bell: Bell) -> Iterator[None]:
         number = self._store.lane(project, agent).number
         channel = keys.bell(project, number, self._link.address.db)
-        agents, name = self._bells.setdefault(channel, {}), agent.encode()
+        agents, name = self._bells.setdefault(channel, {}), who.encode()
         if not agents:
             self._feed.subscribe(channel)
         agents.setdefault(name, set()).add(bell)

@@ -87,6 +87,11 @@ def bell(project: str, number: int, database: int) -> str:
     return f"ls:{{{TAGS[number]}}}:bell:{database}:{project}"
 
 
+def polled(project: str, number: int, agent: str) -> str:
+    """STRING: somebody has asked lately what there is to do for an agent; it ends by itself."""
+    return f"ls:{{{TAGS[number]}}}:polled:{project}:{agent}"
+
+
 def agenda(number: int) -> str:
     """ZSET kind, project, document -> when it is due."""
     return f"ls:{{{TAGS[number]}}}:agenda"

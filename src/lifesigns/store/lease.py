@@ -7,7 +7,7 @@ project in one partition: what stands in it goes to the store in one call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgpack
@@ -40,6 +40,12 @@ class Holder(Protocol):
 
     def tell(self, frame: Mapping[str, Any]) -> None:
         """Pass on what lies in the inbox too: a peer that does not read finds it there."""
+
+    def hand(self, message: Mapping[str, Any], received: Callable[[], None]) -> bool:
+        """Pass on what must not be lost; ``received`` is called when the peer has read it.
+
+        False: it cannot be written now, and was not.
+        """
 
 
 class Lease:

@@ -10,6 +10,7 @@ from typing import Any
 
 from lifesigns.core.errors import Internal, LifesignsError, RateLimited
 from lifesigns.core.evidence import encoded
+from lifesigns.core.instant import to_text
 from lifesigns.core.request import CheckAsked
 from lifesigns.core.session import ServerSession
 from lifesigns.hub.packet import portions
@@ -101,6 +102,22 @@ def reply_to(name: str, ref: str | int | None, **fields: Any) -> dict[str, Any]:
     return message
 
 
+def welcome(
+    lobby: Lobby, session: str | None, agent: str | None, instance: str | None, ttl_ms: int | None
+) -> dict[str, Any]:
+    """Lay out what a peer is told first."""
+    return {
+        "session": session,
+        "agent": agent,
+        "instance": instance,
+        "ttl": None if ttl_ms is None else _seconds(ttl_ms),
+        "beat_every": None if ttl_ms is None else ttl_ms / 3000,
+        "time": to_text(lobby.clock.at_ms(lobby.loop.time())),
+        "node": lobby.node,
+        "limits": lobby.shown_limits,
+    }
+
+
 def send_checked(
     session: ServerSession, ref: str | int | None, pairs: Sequence[bytes], limit_bytes: int
 ) -> None:
@@ -131,3 +148,7 @@ def _send_parts(
     for begin, end in portions(entries, limit_bytes):
         more = {"more": True} if end < len(entries) else {}
         session.send_encoded(join({**head, **more}, "agents", entries[begin:end]))
+
+
+def _seconds(ms: int) -> int | float:
+    return ms // 1000 if ms % 1000 == 0 else ms / 1000

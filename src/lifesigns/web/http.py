@@ -91,6 +91,8 @@ class Desk:
     limits: Limits
     rate: Rate
     quota: Quota
+    schedule_quota: Quota
+    serves_schedules: bool
     rules: Rules
     body_bytes: int
     bulk_body_bytes: int

@@ -31,6 +31,7 @@ async def collect(desk: Desk, request: Request) -> Response:
             raise BadRequest(f"That is a message of {owner!r}.", field="after")
     wait_s = whole_of(query, "wait", 0, LONGEST_S, 0)
     inbox = desk.lobby.inbox
+    desk.lobby.scheduler.schedules.note_poll(grant.project, agent)
     if wait_s == 0 or request.method == "HEAD":
         letters = await inbox.read(grant.project, agent, number)
     else:

@@ -22,6 +22,7 @@ from lifesigns.web.auth import Gate
 from lifesigns.web.door import Rules
 from lifesigns.web.wheel import Wheel
 from lifesigns.workers.breaker import Breaker
+from lifesigns.workers.scheduler import Scheduler
 
 RESERVE = 0.4  # of the time of a drain: for the last beats, and for leaving the store
 CLOSES_PER_S = 1_000  # each is a handshake and a hello at another hub a moment later
@@ -77,6 +78,7 @@ class Lobby:
         delegation: Delegation,
         inbox: Inbox,
         operator: Operator,
+        scheduler: Scheduler,
         clock: StoreClock,
         fanout: Fanout,
         limits: Limits,
@@ -94,6 +96,7 @@ class Lobby:
         self.delegation = delegation
         self.inbox = inbox
         self.operator = operator
+        self.scheduler = scheduler
         self.clock = clock
         self.fanout = fanout
         self.limits = limits

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,11 +35,11 @@ from lifesigns.core.request import (
     Hello,
     PingAsked,
 )
-from lifesigns.core.session import NORMAL, ServerSession
+from lifesigns.core.session import NORMAL, PONG, ServerSession
 from lifesigns.hub.packet import Packet
 from lifesigns.store.entry import Receipt
 from lifesigns.store.lease import Lease
-from lifesigns.web.answer import reply_to
+from lifesigns.web.answer import reply_to, welcome
 from lifesigns.web.door import Asked, identify, open_door
 from lifesigns.web.framing import BINARY, PING, TEXT, Framing, frame
 from lifesigns.web.guest import Guest, Question
@@ -114,6 +114,8 @@ class HubProtocol(asyncio.Protocol):
             if event is SIGN:
                 if self._lease is not None:
                     lobby.ingest.renew(self._lease, now)
+                if opcode == PONG and payload and self._guest is not None:
+                    self._guest.ponged(bytes(payload))
             elif event is not None:
                 self._act(event, session, now)
         self._write()
@@ -212,6 +214,16 @@ class HubProtocol(asyncio.Protocol):
         if self.ready and self._session is not None:
             self._session.send(frame)
             self._write()
+
+    def hand(self, message: Mapping[str, Any], received: Callable[[], None]) -> bool:
+        session = self._session
+        if not self.ready or session is None:
+            return False
+        mark = self._guest_of(session).hand(received)
+        session.send(message)
+        self._write()
+        self._transport.write(frame(PING, mark))
+        return True
 
     def revoked(self) -> None:
         """The key is not good any more."""
@@ -391,17 +403,8 @@ class HubProtocol(asyncio.Protocol):
         receipt: Receipt | None,
         claims: Sequence[Claim] = (),
     ) -> None:
-        lobby = self._lobby
-        message: dict[str, Any] = {
-            "session": None if self._lease is None else self._lease.session,
-            "agent": hello.agent,
-            "instance": instance,
-            "ttl": None if ttl_ms is None else _seconds(ttl_ms),
-            "beat_every": None if ttl_ms is None else ttl_ms / 3000,
-            "time": to_text(lobby.clock.at_ms(lobby.loop.time())),
-            "node": lobby.node,
-            "limits": lobby.shown_limits,
-        }
+        session_id = None if self._lease is None else self._lease.session
+        message = welcome(self._lobby, session_id, hello.agent, instance, ttl_ms)
         if receipt is not None:
             message |= {"seq": receipt.seq, "epoch": receipt.epoch}
             message["assigned"] = [assigned(claim) for claim in claims]
@@ -490,7 +493,3 @@ class HubProtocol(asyncio.Protocol):
 
 
 _PING = frame(PING, b"")
-
-
-def _seconds(ms: int) -> int | float:
-    return ms // 1000 if ms % 1000 == 0 else ms / 1000

@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lifesigns import __version__
-from lifesigns.web.description import callboard, capacity, mission_control, native, page, webhook
+from lifesigns.web.description import (
+    boostgpt,
+    callboard,
+    capacity,
+    mission_control,
+    native,
+    page,
+    run,
+    webhook,
+)
 from lifesigns.web.description.area import Area
 from lifesigns.web.description.term import Schema, ref
 
@@ -16,9 +25,11 @@ AREAS: Sequence[Area] = (
     native.AREA,
     capacity.AREA,
     page.AREA,
+    run.AREA,
     mission_control.AREA,
     callboard.AREA,
     webhook.AREA,
+    boostgpt.AREA,
 )
 
 
