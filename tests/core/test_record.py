@@ -9,7 +9,7 @@ import pytest
 
 from lifesigns.core.model import Override, Words
 from lifesigns.core.presence import BUSY, OFFLINE, STALLED, SUSPECT
-from lifesigns.core.record import pack_words, unpack_record, unpack_words
+from lifesigns.core.record import look_alike, pack_words, unpack_record, unpack_words
 
 NOW = 1_774_189_800_000
 START = NOW - 60_000
@@ -215,3 +215,24 @@ class TestLeases:
     def test_an_instance_without_a_lease_is_not_held(self) -> None:
         (only,) = unpack_record(rec(inst()), [None], now_ms=NOW, gap_ms=NOW - 1).instances
         assert not only.held
+
+
+@pytest.mark.parametrize(
+    ("given", "alike"),
+    [
+        ({}, True),
+        ({"progress_ttl_ms": 5}, True),
+        ({"state": "degraded"}, True),
+        ({"capabilities": ["search"]}, True),
+        ({"state": "busy"}, False),  # it would have free slots
+        ({"task": "t"}, False),
+        ({"slots": 2}, False),
+        ({"progress": {"done": True}}, False),
+    ],
+)
+def test_words_look_alike_if_they_differ_in_what_is_not_shown(
+    given: dict[str, Any], alike: bool
+) -> None:
+    before = Words(status="idle", progress={"done": 1}, capabilities=("search",))
+    after = before._replace(**given)
+    assert look_alike(after, before) is look_alike(before, after) is alike

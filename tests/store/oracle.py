@@ -40,6 +40,7 @@ class Says:
     ttl_ms: int
     slots: int = 1
     stalls_in_ms: int | None = None
+    quiet: bool = False  # nothing that is shown differs
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Life:
 
     def takes(self, said: Says, heard_ms: int) -> bool:
         """Take a beat's words; tell whether they are news."""
-        news = said.blob != self.said.blob
+        news = said.blob != self.said.blob and not said.quiet
         self.said, self.why = said, ""
         self.stalls_at_ms = inf if said.stalls_in_ms is None else heard_ms + said.stalls_in_ms
         return news
@@ -218,7 +219,7 @@ class Oracle:
         life.takes(life.said, heard_ms)
         self.agents[agent] = known
         known.lives[instance] = life
-        news = former is None or former.said.blob != life.said.blob
+        news = former is None or (former.said.blob != life.said.blob and not life.said.quiet)
         self.settle(known, now_ms, news=news)
         return DONE
 

@@ -9,10 +9,12 @@ import pytest
 
 from lifesigns.core.access import DEFAULT_PROJECT
 from lifesigns.core.errors import Conflict, Unavailable
+from lifesigns.core.model import Override
+from lifesigns.core.presence import DRAINING
 from lifesigns.store import keys
 from lifesigns.store.entry import Receipt
 from tests.chronicle import chronicle, kinds
-from tests.patience import until
+from tests.patience import SOON_S, until
 from tests.server import Server
 from tests.station import Outcome, Station, station, together
 from tests.store.peer import Valve
@@ -69,6 +71,56 @@ class TestSessions:
                 assert (await taken(outcomes)).seq == seq
             await here.settle()
             assert await kinds(here.link, "a") == ["online"]
+
+    async def test_a_beat_after_which_nothing_that_is_shown_differs_is_no_change(
+        self, fresh_url: str
+    ) -> None:
+        """A hint that says what the status says, none any more, a deadline alone: they were told as
+        changes in which nobody could find what had changed."""
+        async with station(fresh_url) as here:
+            agent = await here.opened("a", status="thinking")
+            seq = agent.lease.seq
+            quiet = ({"progress_ttl_ms": 600_000}, {"state": None}, {"progress_ttl_ms": 1})
+            for said in quiet[:2]:
+                assert (await taken(agent.say(**said))).seq == seq
+            assert (await here.read("a")).words.progress_ttl_ms == 600_000
+            await taken(agent.say(**quiet[2]))
+            async with asyncio.timeout(SOON_S):
+                while (await here.read("a")).state != "stalled":
+                    await here.ticker.tick()
+                    await here.sweeper.sweep()
+            assert await kinds(here.link, "a") == ["online", "stalled"], "it counts all the same"
+            await taken(agent.say(state="degraded", progress_ttl_ms=None))
+            await taken(agent.say(state="degraded", task="t"))
+            told = await kinds(here.link, "a")
+            assert told == ["online", "stalled", "recovered", "updated"]
+
+    async def test_under_an_operator_s_word_a_hint_is_no_change(self, fresh_url: str) -> None:
+        async with station(fresh_url) as here:
+            agent = await here.opened("a", status="idle")
+            await here.store.rule(DEFAULT_PROJECT, "a", Override(DRAINING, "", None))
+            before = await kinds(here.link, "a")
+            await taken(agent.say(state="degraded"))
+            assert await kinds(here.link, "a") == before
+            await here.store.rule(DEFAULT_PROJECT, "a", None)
+            assert (await here.read("a")).state == "degraded"
+
+    async def test_what_was_quiet_when_it_was_said_may_be_told_with_what_was_not_stored(
+        self, valkey_server: MakeServer
+    ) -> None:
+        """Whether the words before it came to the store nobody knew."""
+        server = valkey_server()
+        async with Valve(server) as valve, station(valve.url) as here:
+            agent = await here.opened("a", status="idle")
+            await taken(agent.say(task="first"))
+            valve.hold_questions()
+            agent.say(task="second")
+            await until(lambda: here.under_way)
+            await valve.cut()
+            outcomes = agent.say(progress_ttl_ms=600_000)
+            await taken(outcomes)
+            assert await kinds(here.link, "a") == ["online", "updated", "updated"]
+            assert (await here.read("a")).words.task == "second"
 
     async def test_another_ttl_is_stored_though_it_is_no_news(self, fresh_url: str) -> None:
         async with station(fresh_url) as here:

@@ -76,7 +76,8 @@ def words(draw: st.DrawFn) -> Says:
     slots = draw(st.sampled_from([1, 1, 2, 3, 0]))
     blob = pack_words(Words(task=draw(st.sampled_from("pqr")), slots=slots))
     stalls = st.sampled_from([None, 700, 2_500, 20_000]) if word in (BUSY, DEGRADED) else st.none()
-    return Says(word, blob, draw(ttls), slots, draw(stalls))
+    quiet = draw(st.sampled_from([False, False, True]))
+    return Says(word, blob, draw(ttls), slots, draw(stalls), quiet)
 
 
 class Walk(RuleBasedStateMachine):
@@ -230,7 +231,7 @@ class Walk(RuleBasedStateMachine):
         n, rev = (life.n, life.rev) if life else (0, 0)
         expect = self.seqs.get(agent, 0) if agent in self.oracle.agents else 0
         ttl = life.said.ttl_ms if life and life.session else said.ttl_ms
-        said = Says(said.word, said.blob, ttl, said.slots, said.stalls_in_ms)
+        said = Says(said.word, said.blob, ttl, said.slots, said.stalls_in_ms, said.quiet)
         wrong = self._row(agent, instance, "", said, n=n, rev=rev, expect=expect + 1)
         self._act(wrong, ALTERED, True)
         if life:
@@ -506,7 +507,7 @@ class Walk(RuleBasedStateMachine):
         stalls = said.stalls_in_ms
         spoken = {"rank": said.word, "blob": said.blob, "ttl_ms": said.ttl_ms}
         row = says(agent, instance, session, **spoken, **given, stalls_in_ms=stalls)
-        return [*row, said.slots]
+        return [*row, said.slots, int(said.quiet)]
 
     def _rarely(self, data: st.DataObject) -> bool:
         """What ends all that was there must not happen as often as the rest."""

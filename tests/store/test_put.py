@@ -82,6 +82,17 @@ class TestMerge:
             assert (presence.words.task, presence.words.metadata) == ("t", {"b": 2})
             assert await kinds(here.link, "a") == ["online", "offline", "online"]
 
+    async def test_a_beat_after_which_nothing_that_is_shown_differs_is_no_change(
+        self, fresh_url: str
+    ) -> None:
+        async with station(fresh_url) as here:
+            seq = (await here.put("a", status="thinking")).seq
+            presence = await here.put("a", progress_ttl_ms=600_000)
+            assert (presence.seq, presence.words.progress_ttl_ms) == (seq, 600_000)
+            assert (await here.put("a", state=None)).seq == seq
+            assert (await here.put("a", state="degraded")).seq == seq + 1
+            assert await kinds(here.link, "a") == ["online", "updated"]
+
     async def test_a_forgotten_agent_begins_anew(self, fresh_url: str) -> None:
         async with station(fresh_url) as here, station(fresh_url) as there:
             await here.put("a", status="busy", task="t")

@@ -14,6 +14,7 @@ import msgpack
 from lifesigns.core.model import Instance, Override, Record, Words, same
 
 _FIELDS = len(Words._fields)
+_HIDDEN = frozenset({"state", "progress_ttl_ms"})
 
 
 def pack_words(words: Words) -> bytes:
@@ -29,10 +30,22 @@ def unpack_words(blob: bytes) -> Words:
 
 def same_words(some: Words, others: Words) -> bool:
     """Tell whether words say the same, in whatever order their maps are."""
-    return all(
-        same(list(a) if isinstance(a, tuple) else a, list(b) if isinstance(b, tuple) else b)
-        for a, b in zip(some, others, strict=True)
-    )
+    return all(map(_alike, some, others))
+
+
+def look_alike(some: Words, others: Words) -> bool:
+    """Tell whether words show the same: what follows from a hint or a deadline is told as a state.
+
+    But for one hint: who says that it is busy has no free slots.
+    """
+    if some.state != others.state and "busy" in (some.state, others.state):
+        return False
+    fields = zip(Words._fields, some, others, strict=True)
+    return all(name in _HIDDEN or _alike(a, b) for name, a, b in fields)
+
+
+def _alike(a: Any, b: Any) -> bool:
+    return same(list(a) if isinstance(a, tuple) else a, list(b) if isinstance(b, tuple) else b)
 
 
 def unpack_record(

@@ -211,7 +211,7 @@ class Ingest:
     def doubt(self) -> None:
         """Messages may have been missed: others may have written to any session's words."""
         for lease in self.leases.values():
-            lease.rev = -1
+            lease.rev, lease.loud = -1, True
         self.doubtful.update(dict.fromkeys(self.leases))
 
     def affirm(self, session: str) -> None:
@@ -246,9 +246,10 @@ class Ingest:
             full = lease.lane.too_many()
             self._refuse(news, full, full)
         elif answer.code == NOT_HERE:
-            news.hello = True
+            news.hello = lease.loud = True
             self._again(news)
         else:
+            lease.loud = True
             self._rebase(lease, news, answer.record)
             self._again(news)
 

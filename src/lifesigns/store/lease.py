@@ -16,7 +16,7 @@ from lifesigns.core.claim import HELD_MS
 from lifesigns.core.errors import LifesignsError, RateLimited
 from lifesigns.core.model import Instance, Words
 from lifesigns.core.presence import KINDS, STALLING, own_rank, stalls_at_ms
-from lifesigns.core.record import pack_words, same_words, unpack_words
+from lifesigns.core.record import look_alike, pack_words, same_words, unpack_words
 from lifesigns.store import keys
 from lifesigns.store.entry import Entry
 
@@ -61,6 +61,7 @@ class Lease:
         "holder",
         "instance",
         "lane",
+        "loud",
         "member",
         "n",
         "opened_at",
@@ -101,6 +102,7 @@ class Lease:
         self.stalls_at: float | None = None
         self.own = -1
         self.slots = 1
+        self.loud = True  # what is shown of it may differ from what the store has
         self.blob = b""
         self.n = 0  # news sent so far; refuses late and repeated batches
         self.rev: int = 0  # writes of others to its words; -1: there was one, unknown which
@@ -125,6 +127,8 @@ class Lease:
         if progress:
             self.progressed_at = now
         differs = blob != self.blob
+        if differs and not self.loud:
+            self.loud = not look_alike(words, unpack_words(self.blob))
         self.own, self.blob, self.slots = own, blob, words.slots
         due_ms = stalls_at_ms(
             words,
@@ -138,6 +142,7 @@ class Lease:
     def adopt(self, instance: Instance, clock_ms: float) -> None:
         """Take what the store has of its words and of their clocks: others wrote to them."""
         self.rev = instance.rev
+        self.loud = False
         self.own, self.blob = own_rank(instance.words), pack_words(instance.words)
         self.slots = instance.words.slots
         self.progressed_at = max(self.progressed_at, (instance.progressed_ms - clock_ms) / 1000)

@@ -35,13 +35,14 @@ class News(Entry):
     However old they are, they tell of the session's last sign of life: they set its lease.
     """
 
-    __slots__ = ("_desk", "done", "hello", "lease", "said")
+    __slots__ = ("_desk", "done", "hello", "lease", "loud", "said")
 
     def __init__(self, desk: Desk, lease: Lease) -> None:
         super().__init__(lease.beat_at)
         self._desk = desk
         self.lease = lease
         self.hello = False
+        self.loud = False
         self.said: dict[str, Any] = {}  # said again if others altered the words meanwhile
         self.done: list[Done] = []
 
@@ -50,6 +51,8 @@ class News(Entry):
         self._desk.sent(self)
         self.at = lease.beat_at
         lease.n += 1
+        # Whatever comes of it but that it is stored, the lease is loud again.
+        self.loud, lease.loud = self.loud or lease.loud or self.hello, False
         if self.hello:
             lease.rev = 0
         pairs = [0, lease.own]
@@ -73,6 +76,7 @@ class News(Entry):
             lease.blob,
             0,
             lease.slots,
+            0 if self.loud else 1,
         ]
 
     def stale(self, now: float) -> bool:
@@ -83,14 +87,17 @@ class News(Entry):
         self._desk.judge(self, answer)
 
     def failed(self, error: LifesignsError) -> None:
+        self.lease.loud = True
         self._desk.sent(self)
         self.tell(error)
 
     def put_off(self, error: LifesignsError) -> None:
+        self.lease.loud = True
         self.tell(error)
         self._desk.postpone(self)
 
     def adrift(self) -> bool:
+        self.lease.loud = True
         return self._desk.recover(self)
 
     def tell(self, outcome: Receipt | LifesignsError) -> None:

@@ -25,7 +25,7 @@ from lifesigns.core.presence import (
     present,
     stalls_at_ms,
 )
-from lifesigns.core.record import pack_words, same_words, unpack_record
+from lifesigns.core.record import look_alike, pack_words, same_words, unpack_record
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.commit import Commit
 from lifesigns.store.entry import ALTERED, TOO_MANY, WRITTEN, Answer, Entry, elapsed_ms
@@ -162,6 +162,7 @@ class Put(Entry):
             pack_words(words),
             1,
             words.slots,
+            1 if target and look_alike(words, before) else 0,
         ]
 
     def landed(self, answer: Answer) -> None:

@@ -1,10 +1,11 @@
 -- Applies, in their order, what instances said. Batch = list of
 --   {'w', agent, inst, session, age, n, rev, ttl, started, expect, pairs, progressed, worded, blob, want,
---    slots}
+--    slots, quiet}
 --        words. started: age of the session's hello if this is one, else -1. expect: the record's
 --        seq on which an HTTP beat was judged, else -1; its n and rev are then the instance's as
 --        judged. Times are ages; pairs count from arrival, 0 is ever. progressed, worded: -1 keeps
---        what is stored. want: answer the record.
+--        what is stored. want: answer the record. quiet: 1 if nothing that is shown differs from the
+--        words before, as far as those are known here.
 --   {'l', agent, inst, session, age, why, text, fence}
 --        it leaves. An empty inst is all of them, an empty session whichever has it.
 --        fence: sessions that began before now may not come back.
@@ -92,7 +93,7 @@ local function fenced(name, rec, inst, start)
 end
 
 local function write(entry)
-  local _, name, inst, session, age, n, rev, ttl, started, expect, stairs, progressed, worded, blob, _, slots = unpack(entry)
+  local _, name, inst, session, age, n, rev, ttl, started, expect, stairs, progressed, worded, blob, _, slots, quiet = unpack(entry)
   local rec = recs[name]
   local cur = find(rec, inst)
   local heard = now - age
@@ -115,7 +116,7 @@ local function write(entry)
     pairs_[k] = stairs[k] == 0 and 0 or heard + stairs[k]
     pairs_[k + 1] = stairs[k + 1]
   end
-  local news = not cur or cur[BLOB] ~= blob
+  local news = not cur or (cur[BLOB] ~= blob and quiet ~= 1)
   local x
   if cur and (http or same) then
     x = cur
