@@ -8,15 +8,17 @@ import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lifesigns.core.access import DEFAULT_PROJECT, Grant
 from lifesigns.core.enrolment import Enrolment
-from lifesigns.core.errors import Conflict, Forbidden, NotFound
+from lifesigns.core.errors import Conflict, Forbidden, NotFound, Unavailable
 from lifesigns.core.workspace import FAILURES, HEARTBEAT, IDENTITY, NAMES, TOOLS
 from lifesigns.store.bulletin import Bulletin
 from lifesigns.store.enrolment import SHOWN_MS, Applicant, Asker, Enrolments
+from lifesigns.store.ledger import Ledger
 from lifesigns.store.link import Arg
 from lifesigns.store.registry import Registry
 from tests.keyring import lookup
@@ -83,6 +85,40 @@ async def test_hubs_that_enrol_at_once_make_one_agent_one_key_and_one_folder(
         ]
         assert within(*listed(tmp_path)) == [Path(str(enrolment.workspace))]
         assert await books[0].everyone(DEFAULT_PROJECT) == [enrolment]
+
+
+class Mute(Ledger):
+    """Does what it is told, and says once that it does not know whether it did."""
+
+    mute = True
+
+    async def commit(self, *asked: Any, **more: Any) -> list[int]:
+        versions = await super().commit(*asked, **more)
+        if self.mute:
+            self.mute = False
+            raise Unavailable("The store went away before it answered.")
+        return versions
+
+
+async def test_an_agent_whose_enrolment_was_not_confirmed_has_a_good_key_all_the_same(
+    fresh_url: str, tmp_path: Path
+) -> None:
+    """Its key was ended, as that of an agent that was not enrolled, though it was."""
+    async with station(fresh_url) as here:
+        here.ledger = Mute(here.link, here.store)
+        book = enrolments(here, tmp_path)
+        with pytest.raises(Unavailable):
+            await enrol(book)
+        agent = await enrol(book)
+        grant = await lookup(Registry(here.link), token_in(await tools(book, agent, ASKER)))
+        assert grant is not None
+        assert grant.key_id == agent.key_id
+        here.ledger.mute = True
+        with pytest.raises(Unavailable):
+            await book.renew_key(DEFAULT_PROJECT, agent.id, ASKER.url)
+        renewed = await book.get(DEFAULT_PROJECT, agent.id)
+        assert renewed is not None
+        assert renewed.key_id in {key.key_id for key in await keys(here)}
 
 
 async def test_the_folder_is_the_owners_alone_and_has_the_key(

@@ -92,6 +92,7 @@ async def test_the_key_of_a_new_agent_is_told_once_by_any_hub_to_who_enrolled_it
             mine = (await beat(own, "Mine"))["id"]
             path = f"{AGENTS}/{mine}/files/TOOLS.md"
             assert token_in((await root.get(path)).text) == ""
+            assert (await own.head(path)).status_code == 200
             first = await own.get(path)
             assert first.headers["content-type"].startswith("text/markdown")
             assert first.headers["cache-control"] == "no-store"

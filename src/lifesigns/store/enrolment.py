@@ -125,7 +125,7 @@ class Enrolments:
         """Enrol an agent unless it is; answer it, and whether it was enrolled now."""
         turn = self._turns.setdefault((project, applicant.name), asyncio.Lock())
         made: _Made | None = None
-        entered = False
+        unused = ""  # a key of which it is certain that no agent has it
         async with turn:
             try:
                 for _ in range(TRIES):
@@ -134,16 +134,16 @@ class Enrolments:
                     if known is not None:
                         return known, False
                     made = made or await self._make(project, applicant, asker, now_ms)
+                    unused = ""
                     with suppress(Altered):
                         await self._enter(project, made, names, asker, now_ms)
-                        entered = True
                         break
+                    unused = made.enrolment.key_id
                 else:
                     raise Unavailable("Too many enrol such agents at once.")
             finally:
-                if made is not None and not entered:
-                    await self._end_key(project, made.enrolment.key_id)
-        assert made is not None
+                if unused:
+                    await self._end_key(project, unused)
         enrolment = await self._settle(project, made)
         if not applicant.heard:  # else its presence comes in a moment
             self.bulletin.tell(project, enrolment.id)
@@ -285,7 +285,7 @@ class Enrolments:
 
         try:
             enrolment = await self.change(project, agent, judge, quiet=True)
-        except BaseException:
+        except NotFound:  # after anything else it may be the agent's key by now
             await self._end_key(project, grant.key_id)
             raise
         await self._end_key(project, former)
