@@ -12,8 +12,10 @@ import os
 import shutil
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
+from tests.chaos.proxy import Proxy
 from tests.hub import ROOT_KEY, hub_process, running_hub
 from tests.patience import SOON_S
 
@@ -119,6 +121,23 @@ async def test_it_comes_back_to_another_hub_and_misses_nothing(fresh_url: str) -
     ):
         assert await asked(process) == "kill the first hub"
         await first.kill()
+
+
+async def test_where_no_socket_passes_an_observer_goes_on_over_event_streams(
+    fresh_url: str,
+) -> None:
+    def deaf(data: bytes) -> bytes:
+        return data.replace(b"Upgrade: websocket", b"Upgrade: something")
+
+    async with running_hub(fresh_url) as hub:
+        port = int(hub.url.rpartition(":")[2])
+        target = partial(asyncio.open_connection, "127.0.0.1", port)
+        async with (
+            Proxy(target, lambda: deaf) as proxy,
+            playing("stream", f"http://127.0.0.1:{proxy.port}", hub.url) as process,
+        ):
+            assert await asked(process) == "reset the line"
+            proxy.reset()
 
 
 async def test_who_is_turned_away_is_told_and_stays_away(fresh_url: str) -> None:

@@ -148,7 +148,7 @@ export class Hub extends EventTarget {
     this._watches = new Set();
     /** @type {Map<string, Peer>} */
     this._peers = new Map();
-    this._line = place instanceof Line ? place : new Line(place, () => ({ claims: this.claims }));
+    this._line = place instanceof Line ? place : new Line(place, () => ({ claims: this.claims }), true);
     this._line.addEventListener("connected", () => this._resume());
     for (const name of ["connected", "disconnected", "closed"]) {
       this._line.addEventListener(name, (event) => pass(this, name, /** @type {CustomEvent} */ (event).detail));

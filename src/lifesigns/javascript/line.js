@@ -3,6 +3,7 @@
 import { Closed, Unavailable, refusal } from "./error.js";
 import { fetched } from "./rest.js";
 import { NodeSocket } from "./socket.js";
+import { StreamSocket } from "./stream.js";
 
 /** @typedef {Record<string, any>} Frame one message of the hub */
 /** @typedef {{code: number, reason: string}} Ending with what closing code, and why */
@@ -29,6 +30,7 @@ const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 30_000;
 export const LONGEST_SILENCE_MS = 15_000; // a hub that answers nothing for so long is left
 const OPENING_MS = 10_000;
+const UNOPENED = 2; // so many sockets in a row never opened: perhaps no proxy lets one pass
 
 /**
  * Say how long to wait before trying again: full jitter under a ceiling that doubles, so that a
@@ -47,8 +49,11 @@ export function environment(name) {
 
 /** One conversation with a hub, begun anew as often as its socket breaks. */
 export class Line extends EventTarget {
-  /** @param {Place} place @param {() => Frame} hello */
-  constructor({ url, key, project }, hello) {
+  /**
+   * @param {Place} place @param {() => Frame} hello
+   * @param {boolean} [observes] it is nobody's presence, and so can do without a socket
+   */
+  constructor({ url, key, project }, hello, observes = false) {
     super();
     const origin = globalThis.location?.origin;
     const named = url ?? environment("LIFESIGNS_URL") ?? (origin?.startsWith("http") ? origin : DEFAULT_URL);
@@ -56,6 +61,8 @@ export class Line extends EventTarget {
     this._key = key ?? environment("LIFESIGNS_KEY");
     this._project = project;
     this._hello = hello;
+    this._observes = observes;
+    this._unopened = 0;
     /** @type {any} */
     this._socket = null;
     /** @typedef {(told: Frame) => void} Taken */
@@ -122,14 +129,18 @@ export class Line extends EventTarget {
 
   async _connect() {
     const url = this._urls[this._attempt % this._urls.length];
-    let entrance = `${url.replace(/^http/, "ws")}/v1/connect`;
+    // Every other time from then on, for the hub itself may be what is not there.
+    const streams = this._observes && this._unopened >= UNOPENED && this._unopened % 2 === 0;
+    this._unopened += 1;
     try {
-      if (this._key) entrance += `?ticket=${encodeURIComponent(await this._ticket(url))}`;
-      if (this.ended) return;
-      const Socket = globalThis.WebSocket ?? NodeSocket;
-      const socket = (this._socket = new Socket(entrance, PROTOCOL));
+      const socket = await this._opened(url, streams);
+      if (!socket) return;
+      this._socket = socket;
       this._timer = setTimeout(() => this._broken(socket, 1006, ""), OPENING_MS);
-      socket.onopen = () => socket.send(JSON.stringify({ type: "hello", ...this._hello() }));
+      socket.onopen = () => {
+        if (!streams) this._unopened = 0;
+        socket.send(JSON.stringify({ type: "hello", ...this._hello() }));
+      };
       socket.onmessage = (/** @type {any} */ event) => this._receive(JSON.parse(event.data));
       socket.onclose = (/** @type {any} */ event) => this._broken(socket, event.code, event.reason);
       socket.onerror = () => {}; // what became of it, the close says
@@ -139,6 +150,16 @@ export class Line extends EventTarget {
       if (ending) this.end(ending, code);
       else this._again();
     }
+  }
+
+  /** Begin to open a socket, or what stands for one. @param {string} url @param {boolean} streams */
+  async _opened(url, streams) {
+    const ticket = this._key && (await this._ticket(url));
+    if (this.ended) return null;
+    if (streams) return /** @type {any} */ (new StreamSocket(url, { key: this._key, project: this._project }));
+    const Socket = /** @type {any} */ (globalThis.WebSocket ?? NodeSocket);
+    const entrance = `${url.replace(/^http/, "ws")}/v1/connect`;
+    return new Socket(ticket ? `${entrance}?ticket=${encodeURIComponent(ticket)}` : entrance, PROTOCOL);
   }
 
   /** Change the key for a ticket: no browser lets a page send a header with a socket.
@@ -219,6 +240,7 @@ export class Line extends EventTarget {
   _open(welcome) {
     clearTimeout(this._timer);
     this._attempt = 0;
+    this._unopened = this._socket instanceof StreamSocket ? UNOPENED - 1 : 0; // then a socket is tried anew
     this.welcome = welcome;
     this._beatMs = welcome.beat_every ? welcome.beat_every * 1000 : LONGEST_SILENCE_MS;
     this._silenceMs = Math.min(LONGEST_SILENCE_MS, welcome.ttl ? welcome.ttl * 500 : LONGEST_SILENCE_MS);

@@ -24,7 +24,10 @@ export class NodeSocket {
     };
     const asked = request(url.replace(/^ws/, "http"), { headers });
     asked.on("error", () => this._end(1006, ""));
-    asked.on("response", () => this._end(1006, ""));
+    asked.on("response", () => {
+      this._end(1006, "");
+      asked.destroy(); // unread, its answer would keep the program from ending
+    });
     asked.on("upgrade", (/** @type {any} */ _, /** @type {any} */ stream, /** @type {Uint8Array} */ head) => {
       if (this._ended) return stream.destroy();
       this._stream = stream;

@@ -56,6 +56,10 @@ export class Agent {
 
   route() {}
 
+  connected() {
+    this._ask();
+  }
+
   _panels() {
     const spans = choice("over", SPANS, SPANS[0][0], (value) => {
       this._length = Number(value);

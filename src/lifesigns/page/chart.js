@@ -54,9 +54,14 @@ export class Chart {
     this._observer.disconnect();
   }
 
-  /** Show these. @param {Point[]} points @param {number} from @param {number} to @param {Series[]} [series] */
-  show(points, from, to, series = this._series) {
+  /**
+   * Show these.
+   * @param {Point[]} points @param {number} from @param {number} to @param {Series[]} [series]
+   * @param {number} [gapMs] points further apart are not joined: nobody looked in between
+   */
+  show(points, from, to, series = this._series, gapMs = Infinity) {
     this._points = points;
+    this._gapMs = gapMs;
     this._series = series;
     [this._from, this._to] = [from, to];
     this._draw();
@@ -82,7 +87,9 @@ export class Chart {
     this._top = rounded(greatest);
     this._picture.setAttribute("viewBox", `0 0 ${this._width} ${this._high}`);
     fill(this._grid, this._lines());
-    fill(this._marks, this._series.map((series, i) => s("path", { class: `${this._stacked ? "area" : "line"} ${series.look}`, d: this._stacked ? this._area(i) : this._line(i) })));
+    const runs = this._runs();
+    const shape = (/** @type {number} */ i) => runs.map((run) => (this._stacked ? this._area(i, run) : this._line(i, run))).join("");
+    fill(this._marks, this._series.map(({ look }, i) => s("path", { class: `${this._stacked ? "area" : "line"} ${look}`, d: shape(i) })));
     this._point(this._pointed);
     const last = this._points.at(-1);
     const now = last ? this._series.map(({ name }, i) => `${name} ${this._format(last.values[i])}`).join(", ") : "nothing yet";
@@ -106,21 +113,34 @@ export class Chart {
     return lines;
   }
 
-  /** @param {number} i */
-  _line(i) {
-    return this._points.map((point, n) => `${n ? "L" : "M"}${this._x(point.at).toFixed(1)} ${this._y(point.values[i]).toFixed(1)}`).join("");
+  /** The points in runs without a gap. @returns {Point[][]} */
+  _runs() {
+    /** @type {Point[][]} */
+    const runs = [];
+    for (const point of this._points) {
+      const run = runs.at(-1);
+      const last = run?.at(-1);
+      if (run && last && point.at - last.at <= (this._gapMs ?? Infinity)) run.push(point);
+      else runs.push([point]);
+    }
+    return runs;
   }
 
-  /** @param {number} i */
-  _area(i) {
-    if (!this._points.length) return "";
+  /** @param {number} i @param {Point[]} run */
+  _line(i, run) {
+    if (run.length === 1) run = [run[0], { ...run[0], at: run[0].at + 1 }];
+    return run.map((point, n) => `${n ? "L" : "M"}${this._x(point.at).toFixed(1)} ${this._y(point.values[i]).toFixed(1)}`).join("");
+  }
+
+  /** @param {number} i @param {Point[]} run */
+  _area(i, run) {
     const edge = (/** @type {Point} */ point, /** @type {number} */ upTo) => {
       let sum = 0;
       for (let n = 0; n < upTo; n += 1) sum += point.values[n];
       return `${this._x(point.at).toFixed(1)} ${this._y(sum).toFixed(1)}`;
     };
-    const upper = this._points.map((point) => edge(point, i + 1));
-    const lower = this._points.map((point) => edge(point, i)).reverse();
+    const upper = run.map((point) => edge(point, i + 1));
+    const lower = run.map((point) => edge(point, i)).reverse();
     return `M${[...upper, ...lower].join("L")}Z`;
   }
 
@@ -170,5 +190,5 @@ export function short(value) {
 function rounded(value) {
   if (value <= 0) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  return ([1, 2, 4, 5, 6, 8, 10].find((each) => each * power >= value) ?? 10) * power;
+  return ([1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].find((each) => each * power >= value) ?? 10) * power;
 }

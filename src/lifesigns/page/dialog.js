@@ -6,9 +6,9 @@ import { h } from "./element.js";
  * Ask; what is typed into the fields is handed on.
  * @param {string} title @param {string} text @param {string} action the word on the button
  * @param {(said: Record<string, string>) => Promise<any>} done
- * @param {[string, string][]} [fields] name and label
+ * @param {[string, string][]} [fields] name and label @param {Node} [shown] below the text
  */
-export function confirm(title, text, action, done, fields = []) {
+export function confirm(title, text, action, done, fields = [], shown) {
   const before = /** @type {HTMLElement | null} */ (document.activeElement);
   const inputs = fields.map(([name, label]) => h("label", {}, label, h("input", { name, autocomplete: "off", maxlength: 1000 })));
   const wrong = h("p", { class: "wrong", role: "alert" });
@@ -34,6 +34,7 @@ export function confirm(title, text, action, done, fields = []) {
       },
       h("h2", { id: "dialog-title" }, title),
       h("p", {}, text),
+      shown,
       inputs,
       wrong,
       h("div", { class: "dialog-actions" }, h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), act),

@@ -35,7 +35,7 @@ export class Feed {
   /** @param {Fleet} fleet @param {string} sort */
   constructor(fleet, sort) {
     this._fleet = fleet;
-    this._sort = sort in SORTS ? sort : "turns";
+    this._sort = Object.hasOwn(SORTS, sort) ? sort : "turns";
     /** @type {Judge | null} */
     this._judge = null;
     this._seen = 0; // of the fleet's changes
@@ -64,7 +64,7 @@ export class Feed {
   /** @param {Judge | null} judge @param {string} sort */
   judge(judge, sort) {
     this._judge = judge;
-    this._sort = sort in SORTS ? sort : "turns";
+    this._sort = Object.hasOwn(SORTS, sort) ? sort : "turns";
     this.refill();
   }
 

@@ -26,7 +26,7 @@ export class Fleet extends EventTarget {
     /** @type {Change[]} the latest last */
     this.changes = [];
     this.changed = 0; // how many changes there were
-    /** @type {{at: number, alive: number, changes: number}[]} */
+    /** @type {{at: number, alive: number, changes: number | null}[]} */
     this.points = [];
     this.behindMs = 0;
     this.coalesced = 0;
@@ -73,6 +73,17 @@ export class Fleet extends EventTarget {
     this.known = true;
     this._tell(true);
     this._measure();
+    this._recall();
+  }
+
+  /** Learn what the hub has sampled before this page was there: who was alive, not what changed. */
+  async _recall() {
+    const from = new Date(nowMs() - CHART_MS).toISOString();
+    const told = await this.hub.call("GET", `/v1/stats/history?step=10&from=${from}`).catch(() => null); // then it begins now
+    const before = this.points[0]?.at ?? nowMs();
+    const past = (told?.points ?? []).map((/** @type {any} */ { at, total }) => ({ at: Date.parse(at), alive: total, changes: null }));
+    this.points.unshift(...past.filter((/** @type {{at: number}} */ { at }) => at < before));
+    this.dispatchEvent(new Event("measured"));
   }
 
   /** @param {string} id */
@@ -126,7 +137,7 @@ export class Fleet extends EventTarget {
     const at = nowMs();
     const last = this.points.at(-1);
     const elapsed = last ? (at - last.at) / 1000 : 0;
-    const changes = elapsed > 0 ? (this.changed - this._changedBefore) / elapsed : 0;
+    const changes = elapsed > 0 ? (this.changed - this._changedBefore) / elapsed : null;
     this._changedBefore = this.changed;
     this.points.push({ at, alive: this.alive, changes });
     while (this.points[0].at < at - CHART_MS) this.points.shift();

@@ -100,7 +100,9 @@ export function laidOut(groups, width, height) {
     const names = new Set(rest.map(([name]) => name));
     blocks.push(new Block(`${OTHERS} (${names.size})`, rest.flatMap(([, ids]) => ids).sort(), names));
   }
-  blocks.sort((one, other) => (one.title < other.title ? -1 : 1));
+  // Those of no group, and of many small ones, at the end.
+  const last = (/** @type {Block} */ { title }) => title.startsWith("(") || title.startsWith(`${OTHERS} (`);
+  blocks.sort((one, other) => Number(last(one)) - Number(last(other)) || (one.title < other.title ? -1 : 1));
   let high = 0;
   let fits = PITCHES[0];
   for (const pitch of PITCHES) {

@@ -2,8 +2,10 @@
 
 import { Agent } from "./agent.js";
 import { Banners } from "./banner.js";
+import { Capacity } from "./capacity.js";
 import { fill, h, write } from "./element.js";
 import { Fleet } from "./fleet.js";
+import { Keys } from "./key.js";
 import { Overview } from "./overview.js";
 import { kept, link, read } from "./route.js";
 import { forgetKey, guarded, keptKey, open, redeem, ticketOfAddress } from "./session.js";
@@ -18,6 +20,7 @@ import { setClock } from "./time.js";
  * @property {() => void} end
  * @property {() => void} [route] what is asked of it altered; absent: it is made anew
  * @property {() => void} [recolour]
+ * @property {() => void} [connected] there is a line, for the first time or anew
  */
 
 /** @type {Record<string, [string, new (page: Page) => View]>} in the order of the menu */
@@ -25,6 +28,8 @@ const VIEWS = {
   overview: ["Overview", Overview],
   table: ["Table", Table],
   agent: ["", Agent],
+  capacity: ["Capacity", Capacity],
+  keys: ["Keys", Keys],
 };
 
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
@@ -41,8 +46,9 @@ export class Page {
     this._line = h("span", { class: "wire", title: "The line to the hub" }, "connecting");
     this.hub.addEventListener("connected", (event) => {
       const { time, node } = /** @type {CustomEvent} */ (event).detail;
-      setClock(time);
-      this._mark("on", "live", `Connected to hub ${node}`);
+      if (time) setClock(time);
+      this._mark("on", node ? "live" : "live, by event stream", node ? `Connected to hub ${node}` : "No WebSocket passes here");
+      this._view?.connected?.();
     });
     this.hub.addEventListener("disconnected", () => this._mark("off", "reconnecting", "The line broke"));
     this.hub.closed.then(({ code, reason }) => this._closed(code, reason));
@@ -75,7 +81,7 @@ export class Page {
   /** Show the view that the address names. */
   show() {
     const { view, name, query } = read(location.hash);
-    const [title, Made] = VIEWS[view] ?? VIEWS.overview;
+    const [title, Made] = Object.hasOwn(VIEWS, view) ? VIEWS[view] : VIEWS.overview;
     const at = `${view}/${name}`;
     fill(nav, Object.entries(VIEWS).filter(([, [text]]) => text).map(([each, [text]]) => h("a", { href: link(each, { query: kept(query) }), "aria-current": each === view ? "page" : null }, text)));
     if (at === this._at && this._view?.route) return this._view.route();

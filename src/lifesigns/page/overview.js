@@ -56,6 +56,10 @@ export class Overview {
     for (const part of [this._map, this._feed, this._alive, this._changes]) part.end();
   }
 
+  connected() {
+    this._ask();
+  }
+
   recolour() {
     this._map.recolour();
   }
@@ -67,7 +71,7 @@ export class Overview {
     const states = listed(query, "state");
     this._tiles.forEach((tile, rank) => tile.setAttribute("aria-pressed", String(states.has(STATES[rank].name))));
     const by = query.get("by") ?? "";
-    const grouping = by in GROUPINGS ? by : "capability";
+    const grouping = Object.hasOwn(GROUPINGS, by) ? by : "capability";
     fill(this._grouping, choice("by", CHOICES, grouping, (value) => ask({ by: value === "capability" ? null : value }, true)));
     this._map.group(grouping);
     this._map.judge(judge);
@@ -225,7 +229,8 @@ export class Overview {
     const to = nowMs();
     const { points } = this._fleet;
     this._alive.show(points.map(({ at, alive }) => ({ at, values: [alive] })), to - CHART_MS, to);
-    this._changes.show(points.slice(1).map(({ at, changes }) => ({ at, values: [changes] })), to - CHART_MS, to);
+    const counted = points.flatMap(({ at, changes }) => (changes === null ? [] : [{ at, values: [changes] }]));
+    this._changes.show(counted, to - CHART_MS, to);
   }
 
   async _ask() {

@@ -93,7 +93,7 @@ export class Rows {
     const last = this._ids.length - 1;
     const steps = /** @type {Record<string, number>} */ ({ ArrowDown: this._at + 1, ArrowUp: this._at - 1, PageDown: this._at + PAGE, PageUp: this._at - PAGE, Home: 0, End: last });
     if (event.key === "Enter" && this._active) return this._chosen(this._active);
-    if (!(event.key in steps) || last < 0) return;
+    if (!Object.hasOwn(steps, event.key) || last < 0) return;
     event.preventDefault();
     this._at = Math.max(0, Math.min(last, steps[event.key]));
     this._active = this._ids[this._at];

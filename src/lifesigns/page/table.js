@@ -64,7 +64,7 @@ export class Table {
     this._query = query;
     this._judge = judgeOf(query);
     const sort = query.get("sort") ?? "state";
-    this._sort = sort.replace(/^-/, "") in KEYS ? sort : "state";
+    this._sort = Object.hasOwn(KEYS, sort.replace(/^-/, "")) ? sort : "state";
     const typed = query.get("q") ?? "";
     if (document.activeElement !== this._search) this._search.value = typed;
     COLUMNS.forEach(([key], i) => {

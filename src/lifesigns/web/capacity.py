@@ -46,7 +46,8 @@ async def history(desk: Desk, request: Request) -> Response:
     steps = Steps(step_ms, by, value)
     from_ms = max(from_ms - from_ms % step_ms, now_ms - grain.keep_ms)
     await desk.samples.read(grant.project, grain, from_ms, to_ms, steps.add)
-    return reply({"step_s": step_ms // 1000, "points": steps.points()})
+    body = {"step_s": step_ms // 1000, "points": steps.points()}
+    return reply(body | {"parts": list(parts)})  # by which else it may be asked
 
 
 def grain_of(from_ms: int, to_ms: int, step_ms: int, now_ms: int) -> tuple[Grain, int]:

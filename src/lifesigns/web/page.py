@@ -24,7 +24,10 @@ from lifesigns.web.auth import OpenGate
 from lifesigns.web.http import Desk, handler
 
 # Each after those that it imports.
-PARTS = ("error", "rest", "socket", "mirror", "line", "watch", "work", "agenttool", "lifesigns")
+PARTS = (
+    *("error", "rest", "socket", "stream", "mirror", "line", "watch"),
+    *("work", "agenttool", "lifesigns"),
+)
 FROM_PARTS = re.compile(r'^(?:im|ex)port \{[^}]*\} from "\./\w+\.js";\n', re.MULTILINE)
 
 CLIENT = "/lifesigns.js"

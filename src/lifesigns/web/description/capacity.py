@@ -16,6 +16,7 @@ from lifesigns.web.description.term import (
     nullable,
     record,
     ref,
+    said,
     several,
     tally,
 )
@@ -24,6 +25,7 @@ PART: Schema = {"anyOf": [{"enum": list(SAMPLED)}, {"type": "string", "pattern":
 SUMS = record({each: nullable(NUMBER) for each in ("sum", "avg", "min", "max")} | {"n": NUMBER})
 EXAMPLE: Example = {
     "step_s": 10,
+    "parts": [*SAMPLED, "metadata.queue_depth"],
     "points": [
         {
             "at": "2026-03-22T14:30:00.000Z",
@@ -82,6 +84,7 @@ AREA = Area(
                         "value",
                     )
                 ),
+                "parts": said("what may be asked `by`", **several(TEXT)),
             }
         )
     },
