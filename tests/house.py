@@ -94,11 +94,11 @@ LINES_AT_MOST = 500
 TEXT_SUFFIXES = frozenset({".css", ".html", ".js", ".lua", ".py", ".pyi"})
 
 # Words that say where the author had no idea. Plurals are for rooms, and for modules that hold
-# one table of many things.
+# one table of many things. The last is a product's own name.
 EMPTY_WORDS = frozenset(
     {"common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
 )
-PLURALS = frozenset({"dialects", "workers", "errors", "keys", "news", "stats"})
+PLURALS = frozenset({"dialects", "workers", "errors", "keys", "news", "stats", "moltjobs"})
 SINGULAR_ENDINGS = ("ss", "us", "is")
 SHORTEST_PLURAL = 4
 

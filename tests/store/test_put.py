@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from lifesigns.core.access import DEFAULT_PROJECT
-from lifesigns.core.errors import Unavailable
+from lifesigns.core.errors import NotFound, Unavailable
 from lifesigns.core.presence import SUSPECT
 from lifesigns.core.record import unpack_record
 from lifesigns.store import put as put_module
@@ -71,6 +71,34 @@ class TestMerge:
                 ((instance, _),) = presence.instances
                 assert instance.ttl_ms == expected
                 assert presence.expires_at_ms == presence.last_heartbeat_ms + expected
+
+    async def test_what_others_made_of_an_agent_is_shown_and_is_no_sign_of_life(
+        self, fresh_url: str
+    ) -> None:
+        async with station(fresh_url) as here, station(fresh_url) as there:
+            before = await here.put("a", ttl_ms=5_000, status=None)
+            said = {"task": "t", "state": "busy"}
+            at = asyncio.get_running_loop().time()
+            word = HttpBeat("a", "-", None, said, living=False)
+            after = await there.store.put(DEFAULT_PROJECT, word, at)
+            assert (after.state, after.words.task, after.seq) == ("busy", "t", before.seq + 1)
+            assert after.expires_at_ms == before.expires_at_ms
+            assert after.last_heartbeat_ms == before.last_heartbeat_ms
+            presence = await here.put("a", group="g")
+            assert (presence.words.task, presence.words.group) == ("t", "g")
+
+    async def test_of_who_is_not_there_nothing_is_made(self, fresh_url: str) -> None:
+        async with station(fresh_url) as here:
+            await here.opened("a")
+            await here.settle()
+            for instance in ("-", "i"):
+                at = asyncio.get_running_loop().time()
+                word = HttpBeat("a", instance, None, {"task": "t"}, living=False)
+                presence = await here.store.put(DEFAULT_PROJECT, word, at)
+                assert (presence.words.task, len(presence.instances)) == (None, 1)
+            word = HttpBeat("nobody", "-", None, {"task": "t"}, living=False)
+            with pytest.raises(NotFound):
+                await here.store.put(DEFAULT_PROJECT, word, at)
 
     async def test_an_agent_that_was_gone_goes_on_where_it_was(self, fresh_url: str) -> None:
         async with station(fresh_url) as here:

@@ -70,7 +70,14 @@ async def furnish(http: httpx.AsyncClient) -> dict[str, str | dict[str, str]]:
     webhook = hook.json()["id"]
     sent = (await http.post(f"/v1/webhooks/{webhook}/test")).json()["id"]
     run = await begin_run(Bot(http, "d"))
-    return {
+    await http.post("/jobs", json={"id": "j", "agentId": "a"})
+    await http.post("/agents/a/heartbeat", json={"jobId": "j", "progress": "half"})
+    molt = {
+        path: "j" if "/jobs/{id}" in path else "a"
+        for path in DESCRIPTION["paths"]
+        if "{id}" in path and path.removeprefix("/v1").startswith(("/jobs", "/agents"))
+    }
+    return molt | {
         "/v1/webhooks/{id}": webhook,
         "/v1/webhooks/{id}/rotate": webhook,
         "/v1/webhooks/{id}/test": webhook,

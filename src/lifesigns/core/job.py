@@ -129,6 +129,16 @@ class Job:
         return max(self.since_ms, self.beat_ms or 0)
 
 
+class Message(NamedTuple):
+    """What one side of a job tells the other."""
+
+    job: str
+    by: str
+    from_agent: bool
+    content: str
+    at_ms: int
+
+
 class Told(NamedTuple):
     """What is to be told of a job."""
 
@@ -211,7 +221,7 @@ def move(job: Job, act: Act, now_ms: int) -> Turn:
     if act.notes is not None:
         changes["notes"] = act.notes
     if act.more:
-        changes["more"] = {**(turn.job.more or {}), **act.more}
+        changes["more"] = {**act.more, **(turn.job.more or {})}  # its poster's words stay
     moved = replace(turn.job, **changes)
     noted = note(moved, PAST[act.move], act.by, now_ms, was=job.status, reason=act.reason)
     if status == OPEN:  # whose it was is told, and then forgotten
@@ -313,6 +323,18 @@ def spell_step(step: Step) -> dict[str, Any]:
         "to": step.status,
         "agentId": step.agent,
         "reason": step.reason or None,
+    }
+
+
+def spell_message(id_: str, message: Message) -> dict[str, Any]:
+    """Spell out a message."""
+    return {
+        "id": id_,
+        "jobId": message.job,
+        "from": "agent" if message.from_agent else "poster",
+        "by": message.by,
+        "content": message.content,
+        "createdAt": to_text(message.at_ms),
     }
 
 

@@ -45,6 +45,7 @@ from lifesigns.store.registry import Registry
 from lifesigns.store.sample import Samples
 from lifesigns.store.schedule import RUN, SCHEDULE, Schedules
 from lifesigns.store.store import Store, Terms
+from lifesigns.store.tally import Tally
 from lifesigns.store.webhook import Webhooks
 from lifesigns.web import (
     account,
@@ -54,6 +55,7 @@ from lifesigns.web import (
     claim,
     inbox,
     mission_control,
+    moltjobs,
     operation,
     override,
     page,
@@ -94,6 +96,7 @@ DIALECTS: tuple[Dialect, ...] = (
     mission_control.DIALECT,
     callboard.DIALECT,
     boostgpt.DIALECT,
+    moltjobs.DIALECT,
 )
 FEED_SILENT_S = 1.5  # a half-open feed is found within three seconds
 OWN_TICK_S = 1.0  # how often a hub tells itself something, to hear how late it comes
@@ -252,6 +255,7 @@ class Hub:
             enrolments=self.enrolments,
             webhooks=self.webhooks,
             courier=self.courier,
+            tally=Tally(self.link, self.store),
             clock=self.clock,
             ticker=self.ticker,
             sweeper=self.sweeper,

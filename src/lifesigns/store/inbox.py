@@ -102,6 +102,11 @@ class Inbox:
         )
         return [_letter(agent, name.decode(), fields) for name, fields in found]
 
+    async def count(self, project: str, agent: str) -> int:
+        """Count what is not acknowledged."""
+        number = self._store.lane(project, agent).number
+        return int(await self._link.ask("XLEN", keys.letters(project, number, agent)))
+
     async def ack(self, project: str, letter_id: str) -> bool:
         """Take a letter away; answer whether it was there."""
         agent, name = read_id(letter_id)

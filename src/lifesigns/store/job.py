@@ -8,18 +8,33 @@ in one step: ``write_of`` and ``events_of`` are for those who do so. Whatever as
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from lifesigns.core.errors import Conflict, NotFound
-from lifesigns.core.job import ASSIGNED, IN_PROGRESS, Job, Terms, Turn, brief, pack, unpack
+from lifesigns.core.job import (
+    ASSIGNED,
+    IN_PROGRESS,
+    Job,
+    Message,
+    Terms,
+    Turn,
+    brief,
+    pack,
+    spell_message,
+    tell,
+    unpack,
+)
+from lifesigns.core.job import MESSAGE as MESSAGE_TYPE
 from lifesigns.core.silence import look_ms
 from lifesigns.store import keys
 from lifesigns.store.inbox import Inbox
 from lifesigns.store.ledger import Doc, Event, Ledger, Step, Write
 
 JOB: Final = "job"  # the kind of the documents, and of what an agent is told
+MESSAGE: Final = "job_message"
 SCANNED: Final = 100  # documents that are looked through at a time
 
 Judge = Callable[[Job | None], Turn]
@@ -166,6 +181,34 @@ class Jobs:
     async def works_for(self, project: str, agent: str, poster: str) -> bool:
         """Tell whether an agent has, or has had, a job of a poster."""
         return bool((await self.page(project, Wanted((), agent, poster), limit=1)).total)
+
+    async def post(self, project: str, job: Job, message: Message) -> dict[str, Any]:
+        """Keep a message about a job, and tell the other side of it."""
+        message_id = f"{message.at_ms:015d}-{secrets.token_hex(4)}"
+        shown = spell_message(message_id, message)
+        kept = Write(
+            MESSAGE,
+            message_id,
+            0,
+            message._asdict(),
+            message.at_ms + self.terms.kept_ms,
+            {job.id: float(message.at_ms)},
+        )
+        told = tell(job, MESSAGE_TYPE, {"message": shown})
+        await self._ledger.commit(project, [kept], [Event(*told)])
+        if job.agent is not None and not message.from_agent:
+            letter = {"event": MESSAGE_TYPE, "jobId": job.id, "message": shown}
+            letter["content"] = message.content
+            await self._inbox.add(project, job.agent, JOB, letter, sockets=True, stranger=True)
+        return shown
+
+    async def messages(
+        self, project: str, job_id: str, *, after: str = "", limit: int = 20
+    ) -> tuple[list[dict[str, Any]], int]:
+        """List the messages about a job, the newest first, and count them."""
+        page = await self._ledger.page(project, MESSAGE, job_id, after=after, limit=limit)
+        shown = [spell_message(doc.id, Message(**doc.body)) for doc in page.docs]
+        return shown, page.total
 
     def write_of(self, held: Held, *, gap_ms: int = 0) -> Write:
         """Write a job, with all lists in which it stands."""

@@ -152,6 +152,11 @@ def samples(project: str, grain: str) -> str:
     return f"ls:{{{TAGS[partition(project, '', 1)]}}}:{grain}:{project}"
 
 
+def tally(project: str, number: int, agent: str) -> str:
+    """HASH day since 1970 -> how many beats an agent sent."""
+    return f"ls:{{{TAGS[number]}}}:tally:{project}:{agent}"
+
+
 def channel(project: str, number: int, database: int) -> str:
     """Name the channel on which a partition's changes are published."""
     return f"ls:{{{TAGS[number]}}}:ch:{database}:{project}"

@@ -28,7 +28,15 @@ from lifesigns.core.presence import (
 from lifesigns.core.record import look_alike, pack_words, same_words, unpack_record
 from lifesigns.store.clock import StoreClock
 from lifesigns.store.commit import Commit
-from lifesigns.store.entry import ALTERED, TOO_MANY, WRITTEN, Answer, Entry, elapsed_ms
+from lifesigns.store.entry import (
+    ALTERED,
+    NOT_HERE,
+    TOO_MANY,
+    WRITTEN,
+    Answer,
+    Entry,
+    elapsed_ms,
+)
 from lifesigns.store.interest import Interest
 from lifesigns.store.lease import Lane
 
@@ -68,6 +76,8 @@ class HttpBeat:
     instance: str | None
     ttl_ms: int | None
     said: Mapping[str, Any]
+    # False: no sign of life, but what somebody else has made of an instance without a socket.
+    living: bool = True
 
 
 class Put(Entry):
@@ -141,8 +151,8 @@ class Put(Entry):
         worded_ms = came_ms if reworded or target is None else target.worded_ms
         due_ms = stalls_at_ms(words, own, progressed_ms, worded_ms)
         pairs = [0, own] if due_ms is None else [0, own, due_ms - came_ms or -1, STALLED]
-        if target is not None and target.session:
-            self._ttl_ms = target.ttl_ms  # the lease is its socket's
+        if target is not None and (target.session or not beat.living):
+            self._ttl_ms = target.ttl_ms  # the lease is its socket's, or stays as it is
         else:
             self._ttl_ms = beat.ttl_ms or (target.ttl_ms if target else self._default_ttl_ms)
         return [
@@ -153,7 +163,7 @@ class Put(Entry):
             elapsed_ms(self.at, now),
             target.n if target else 0,
             target.rev if target else 0,
-            self._ttl_ms,
+            self._ttl_ms if beat.living else -1,
             -1,
             record.seq if record else 0,
             pairs,
@@ -169,7 +179,9 @@ class Put(Entry):
         lane, agent = self._lane, self.beat.agent
         self._record = answer.record or None
         self._memory.set(lane.project, agent, self._record)
-        if answer.code == WRITTEN:
+        if answer.code == NOT_HERE or (answer.code == WRITTEN and not self.beat.living):
+            self._judged(None)  # when it was heard, and whether, is to be read
+        elif answer.code == WRITTEN:
             at_ms = answer.store_ms - elapsed_ms(self.at, answer.sent_at)
             record = unpack_record(answer.record, [b"%d" % (at_ms + self._ttl_ms)])
             if self._interest.wanted:

@@ -51,6 +51,7 @@ AGENDA = _alone("agenda")
 OUTBOX_DONE = _alone("outbox_done")
 DIARY_NOTE = _alone("diary_note")
 DIARY_LATEST = _alone("diary_latest")
+TALLY = _alone("tally")
 CLAIMING = (CLAIM, CLAIM_RENEW, CLAIM_RELEASE, CLAIM_HOLD)
 
 ALL = (
@@ -71,6 +72,7 @@ ALL = (
     STANDING,
     DIARY_NOTE,
     DIARY_LATEST,
+    TALLY,
     LEDGER,
     LEDGER_PAGE,
     AGENDA,

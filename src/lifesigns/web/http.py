@@ -45,6 +45,7 @@ from lifesigns.store.link import ReplyError
 from lifesigns.store.registry import Registry
 from lifesigns.store.sample import Samples
 from lifesigns.store.store import Store
+from lifesigns.store.tally import Tally
 from lifesigns.store.webhook import Webhooks
 from lifesigns.web.auth import PROJECT, Gate, token_of
 from lifesigns.web.dialect import Dialect
@@ -79,6 +80,7 @@ class Desk:
     board: Board
     webhooks: Webhooks
     courier: Courier
+    tally: Tally
     clock: StoreClock
     ticker: Ticker
     sweeper: Sweeper
@@ -114,12 +116,17 @@ def refuse(error: LifesignsError) -> Response:
     named = error.field is not None
     detail = [{"field": error.field, "message": error.message}] if named else []
     body = {"error": error.message, "code": error.code, "detail": detail, **error.more}
+    return reply(body, error.http_status, head_of(error))
+
+
+def head_of(error: LifesignsError) -> dict[str, str]:
+    """Say in headers when to come again, and with what."""
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     if error.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return reply(body, error.http_status, headers)
+    return headers
 
 
 async def grant_of(desk: Desk, request: Request, *, asks: bool = True) -> Grant:

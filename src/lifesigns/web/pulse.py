@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -12,8 +12,16 @@ from starlette.routing import Route
 
 from lifesigns.core.access import Grant, check_agent_id, check_instance
 from lifesigns.core.codec import JSON
-from lifesigns.core.errors import BadRequest, BadValue, LifesignsError, NotFound, RateLimited
+from lifesigns.core.errors import (
+    BadRequest,
+    BadValue,
+    Forbidden,
+    LifesignsError,
+    NotFound,
+    RateLimited,
+)
 from lifesigns.core.evidence import checked
+from lifesigns.core.filter import Filter
 from lifesigns.core.model import Presence
 from lifesigns.core.past import spell, uptime
 from lifesigns.core.presence import DETAILS, counts, full, lite
@@ -22,6 +30,7 @@ from lifesigns.dialects import pulse as dialect
 from lifesigns.store.put import HttpBeat
 from lifesigns.web.http import Desk, body_of, grant_of, handler, reply
 from lifesigns.web.query import filter_of_query, flag_of, query_of, whole_of
+from lifesigns.web.sight import allow_sight, shaded, workers_of
 
 BULK = 1_000
 LISTED = 10_000
@@ -43,13 +52,13 @@ async def put(desk: Desk, request: Request) -> Response:
 
 async def get(desk: Desk, request: Request) -> Response:
     grant = await grant_of(desk, request)
-    grant.allow_watch()
     query = query_of(request, ("expand", "detail"))
     agent = check_agent_id(request.path_params["id"])
+    await allow_sight(desk, grant, agent)
     presence = (await desk.store.read(grant.project, agent)).presence
     if presence is None:
         raise NotFound(f"No agent {agent!r} was ever seen.")
-    return reply(_shown(presence, query))
+    return reply(shaded(grant, _shown(presence, query)))
 
 
 async def delete(desk: Desk, request: Request) -> Response:
@@ -108,11 +117,10 @@ async def _one(desk: Desk, grant: Grant, said: Any, at: float) -> dict[str, Any]
 
 async def collect(desk: Desk, request: Request) -> Response:
     grant = await grant_of(desk, request)
-    grant.allow_watch()
     wanted, query = filter_of_query(request, ("limit", "after", "expand"))
     limit = whole_of(query, "limit", 1, LISTED, LISTED)
     after = query.get("after", "")
-    found = [p async for p in desk.store.scan(grant.project) if wanted.matches(p)]
+    found = [p async for p in _seen(desk, grant, wanted) if wanted.matches(p)]
     detail = query.get("detail", "full")
     if detail == "counts":
         return reply(counts(found))
@@ -121,12 +129,27 @@ async def collect(desk: Desk, request: Request) -> Response:
     page = rest[:limit]
     spelled = []
     for i in range(0, len(page), SLICE):
-        spelled += [JSON.encode(_shown(p, query)) for p in page[i : i + SLICE]]
+        some = page[i : i + SLICE]
+        spelled += [JSON.encode(shaded(grant, _shown(p, query))) for p in some]
         await asyncio.sleep(0)
     following = page[-1].id if len(rest) > len(page) else None
     tail = JSON.encode({"count": len(page), "total": len(found), "next": following})
     body = b'{"agents":[' + b",".join(spelled) + b"]," + tail[1:]
     return Response(body, media_type="application/json")
+
+
+async def _seen(desk: Desk, grant: Grant, wanted: Filter) -> AsyncIterator[Presence]:
+    """Go through all agents that a key may see."""
+    if grant.sees_metadata:
+        grant.allow_watch()
+        async for presence in desk.store.scan(grant.project):
+            yield presence
+        return
+    if wanted.metadata:
+        raise Forbidden("A poster is shown no metadata, and does not ask by it.")
+    for reading in await desk.store.readings(grant.project, await workers_of(desk, grant)):
+        if reading.presence is not None:
+            yield reading.presence
 
 
 async def history(desk: Desk, request: Request) -> Response:

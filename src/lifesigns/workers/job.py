@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from lifesigns.core.errors import Altered
 from lifesigns.core.job import DELIVERED_MS
 from lifesigns.core.silence import elapse, held_due_ms, over
-from lifesigns.store.job import JOB, Held, Jobs, events_of, held_of
-from lifesigns.store.ledger import Doc, Ledger
+from lifesigns.store.job import JOB, MESSAGE, Held, Jobs, events_of, held_of
+from lifesigns.store.ledger import Doc, Ledger, Step, Write
 from lifesigns.workers.agenda import Agenda, Place
 from lifesigns.workers.sweeper import Sweeper
 from lifesigns.workers.ticker import Ticker
@@ -37,6 +37,7 @@ class Foreman:
         self._ticker = ticker
         self._sweeper = sweeper
         agenda.on(JOB, self.see)
+        agenda.on(MESSAGE, self.clear)
 
     async def see(self, place: Place, docs: Sequence[Doc], now_ms: int) -> None:
         """See to what is due at a place."""
@@ -44,6 +45,11 @@ class Foreman:
         gap_ms = await self._sweeper.gap_ms(place.number)
         moments = (now_ms, safe_ms, gap_ms)
         await asyncio.gather(*[self._see(place.project, held_of(doc), *moments) for doc in docs])
+
+    async def clear(self, place: Place, docs: Sequence[Doc], now_ms: int) -> None:
+        """Drop messages that were kept for long enough."""
+        steps = [Step([Write(MESSAGE, doc.id, doc.version, None)]) for doc in docs]
+        await self._ledger.commit_each(place.project, steps, place.number)
 
     async def _see(
         self, project: str, held: Held, now_ms: int, safe_ms: float, gap_ms: int

@@ -5,7 +5,8 @@
 --        seq on which an HTTP beat was judged, else -1; its n and rev are then the instance's as
 --        judged. Times are ages; pairs count from arrival, 0 is ever. progressed, worded: -1 keeps
 --        what is stored. want: answer the record. quiet: 1 if nothing that is shown differs from the
---        words before, as far as those are known here.
+--        words before, as far as those are known here. An HTTP beat with a ttl of -1 is no sign of
+--        life: it says for one without a session what somebody else has made of it.
 --   {'l', agent, inst, session, age, why, text, fence}
 --        it leaves. An empty inst is all of them, an empty session whichever has it.
 --        fence: sessions that began before now may not come back.
@@ -97,7 +98,7 @@ local function write(entry)
   local rec = recs[name]
   local cur = find(rec, inst)
   local heard = now - age
-  local hello, http = started >= 0, expect >= 0
+  local hello, http, living = started >= 0, expect >= 0, ttl >= 0
   local start = hello and now - late - started or heard
   local same = cur and cur[SESSION] == session
   if hello then
@@ -105,6 +106,7 @@ local function write(entry)
     if same and n <= cur[N] then return 3 end
   elseif http then
     if rec[SEQ] ~= expect or (cur and (n ~= cur[N] or rev ~= cur[REV])) then return 4 end
+    if not living and not (cur and cur[SESSION] == '') then return 2 end
   else
     if not same then return 2 end
     if n <= cur[N] then return 3 end
@@ -138,11 +140,13 @@ local function write(entry)
     x[REV] = x[REV] + 1
     x[HEARD] = x[HEARD] and math.max(x[HEARD], heard - x[START])
     tell(name, x, 'altered')
+  elseif not living then
+    x[N], ends = n + 1, ends_of(member)
   else
     x[N] = http and n + 1 or n
     if x == cur then ends = hear(x, member, heard, ttl) else lease(member, ends) end
   end
-  x[REASON] = ''
+  if living then x[REASON] = '' end
   x[PAIRS], x[BLOB], x[SLOTS] = pairs_, blob, slots or 1
   if news then x[SAID] = heard - x[START] end
   if progressed >= 0 then x[PROGRESSED] = heard - progressed - x[START] end

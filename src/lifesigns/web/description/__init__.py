@@ -13,6 +13,7 @@ from lifesigns.web.description import (
     callboard,
     capacity,
     mission_control,
+    moltjobs,
     native,
     page,
     run,
@@ -30,6 +31,7 @@ AREAS: Sequence[Area] = (
     callboard.AREA,
     webhook.AREA,
     boostgpt.AREA,
+    moltjobs.AREA,
 )
 
 

@@ -1,0 +1,185 @@
+"""The MoltJobs API about jobs: posted, listed, moved, reported on, and talked about."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lifesigns.core.access import Grant, check_agent_id, check_name
+from lifesigns.core.job import (
+    Job,
+    Message,
+    Turn,
+    check_job_id,
+    check_mover,
+    create,
+    edit,
+    move,
+    spell,
+    spell_step,
+)
+from lifesigns.dialects import moltjobs as dialect
+from lifesigns.dialects.moltjobs import Noted
+from lifesigns.store.job import Wanted
+from lifesigns.web.http import Desk, body_of, grant_of, reply
+from lifesigns.web.moltjobs.agent import BOOK, ENTRY, follow, noted_of
+from lifesigns.web.moltjobs.caller import actor, cursor_of, limit_of, now_ms
+from lifesigns.web.sight import allow_sight_of
+
+LISTED_BEATS = 1_000  # of one agent on a job; what is kept unless a setting says more
+
+
+async def post(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    grant.allow_post(grant.poster)
+    body = await body_of(request, desk.body_bytes)
+    now, made = now_ms(desk), f"job_{secrets.token_hex(8)}"
+    posted = dialect.posting(body, grant.poster, desk.limits, desk.jobs.terms, made, now)
+    grant.allow_post(posted.poster)
+    job = await desk.jobs.create(grant.project, create(posted, actor(grant), now))
+    await follow(desk, grant.project, [job.agent])
+    return reply(dialect.one(spell(job)), 201)
+
+
+async def patch(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    before = await _job(desk, grant, request)
+    grant.allow_post(before.poster)
+    body = await body_of(request, desk.body_bytes)
+
+    def judge(job: Job) -> Turn:
+        grant.allow_post(job.poster)
+        changes = dialect.editing(body, job, desk.limits)
+        return edit(job, changes, actor(grant), now_ms(desk))
+
+    job = await desk.jobs.move(grant.project, before.id, judge)
+    await follow(desk, grant.project, [job.agent])
+    return reply(dialect.one(spell(job)))
+
+
+async def make_move(name: str, desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    before = await _job(desk, grant, request)
+    check_mover(grant, before, name)
+    body = await body_of(request, desk.body_bytes)
+    act = dialect.act(name, body, desk.limits, actor(grant))
+
+    def judge(job: Job) -> Turn:
+        check_mover(grant, job, name)
+        return move(job, act, now_ms(desk))
+
+    job = await desk.jobs.move(grant.project, before.id, judge)
+    await follow(desk, grant.project, [before.agent, job.agent])
+    return reply(dialect.one(spell(job)))
+
+
+async def collect(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    query = request.query_params
+    statuses = dialect.statuses(query.get("status"))
+    agent, poster = query.get("agentId", ""), query.get("posterId", "")
+    if agent:
+        check_agent_id(agent, "agentId")
+    if poster:
+        check_name(poster, "posterId")
+    if grant.sees_metadata:
+        grant.allow_watch()
+    else:
+        poster = poster or grant.poster or ""
+        grant.allow_post(poster)
+    page = await desk.jobs.page(
+        grant.project,
+        Wanted(statuses, agent, poster),
+        after=cursor_of(request),
+        limit=limit_of(request),
+    )
+    return reply(dialect.jobs(page.jobs, page.cursor, page.total))
+
+
+async def get(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    job = await _job(desk, grant, request)
+    allow_sight_of(grant, job)
+    return reply(dialect.one(spell(job)))
+
+
+async def events(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    job = await _job(desk, grant, request)
+    allow_sight_of(grant, job)
+    steps = [spell_step(step) for step in job.trail]
+    return reply(dialect.many(steps, None, len(steps)))
+
+
+async def reports(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    job = await _job(desk, grant, request)
+    allow_sight_of(grant, job)
+    beats = [each for each in await _beats(desk, grant, job) if "progress" in each.said]
+    return _beats_page(request, beats, dialect.report)
+
+
+async def history(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    job = await _job(desk, grant, request)
+    allow_sight_of(grant, job)
+    shown = partial(dialect.beat_shown, owner=grant.sees_metadata)
+    return _beats_page(request, await _beats(desk, grant, job), shown)
+
+
+async def tell(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    job = await _job(desk, grant, request)
+    from_agent = not grant.may("post")
+    check_mover(grant, job, "submit" if from_agent else "assign")
+    body = await body_of(request, desk.body_bytes)
+    said = dialect.content(body, desk.limits)
+    message = Message(job.id, actor(grant), from_agent, said, now_ms(desk))
+    return reply(dialect.one(await desk.jobs.post(grant.project, job, message)), 201)
+
+
+async def messages(desk: Desk, request: Request) -> Response:
+    grant = await grant_of(desk, request)
+    job = await _job(desk, grant, request)
+    allow_sight_of(grant, job)
+    limit = limit_of(request)
+    shown, total = await desk.jobs.messages(
+        grant.project, job.id, after=cursor_of(request), limit=limit + 1
+    )
+    page = shown[:limit]
+    cursor = page[-1]["id"] if len(shown) > limit else None
+    return reply(dialect.many(page, cursor, total))
+
+
+async def _job(desk: Desk, grant: Grant, request: Request) -> Job:
+    return await desk.jobs.get(grant.project, check_job_id(request.path_params["id"]))
+
+
+async def _beats(desk: Desk, grant: Grant, job: Job) -> list[Noted]:
+    """Read what all agents that had a job have reported of it, the latest first."""
+    agents = dict.fromkeys([step.agent for step in job.trail if step.agent] + [job.agent])
+    pages = await asyncio.gather(
+        *[
+            desk.diary.read(grant.project, agent, BOOK, job.id, limit=LISTED_BEATS)
+            for agent in agents
+            if agent is not None
+        ]
+    )
+    entries = [noted_of(each) for page in pages for each in page.entries]
+    return sorted(entries, key=dialect.moment, reverse=True)
+
+
+def _beats_page(
+    request: Request, beats: Sequence[Noted], shown: Callable[[Noted], dict[str, Any]]
+) -> Response:
+    limit, cursor = limit_of(request), cursor_of(request, ENTRY)
+    rest = [each for each in beats if not cursor or dialect.moment(each) < dialect.place(cursor)]
+    page = rest[:limit]
+    following = page[-1].number if len(rest) > limit else None
+    return reply(dialect.many([shown(each) for each in page], following, len(beats)))
