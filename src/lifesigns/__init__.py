@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         LifesignsError,
         NoMatch,
         NotAlive,
+        Run,
         Unavailable,
         heartbeat,
     )
@@ -27,6 +28,7 @@ __all__ = [
     "LifesignsError",
     "NoMatch",
     "NotAlive",
+    "Run",
     "Unavailable",
     "heartbeat",
 ]

@@ -10,9 +10,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from lifesigns import Agent, sync
+from lifesigns import Agent, Run, sync
 from lifesigns.client import work as work_module
-from lifesigns.client.run import Run
 from tests.foreman import Foreman, foreman
 from tests.patience import SOON_S, until
 

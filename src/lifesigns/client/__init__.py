@@ -5,6 +5,7 @@ from __future__ import annotations
 from lifesigns.client.agent import Agent
 from lifesigns.client.heartbeat import heartbeat
 from lifesigns.client.hub import Hub
+from lifesigns.client.run import Run
 from lifesigns.core.errors import (
     Busy,
     ClaimLost,
@@ -22,6 +23,7 @@ __all__ = [
     "LifesignsError",
     "NoMatch",
     "NotAlive",
+    "Run",
     "Unavailable",
     "heartbeat",
 ]
