@@ -28,6 +28,7 @@ from lifesigns.cli import (
     stats,
     top,
     watch,
+    webhook,
     who,
     worker,
 )
@@ -49,6 +50,7 @@ COMMANDS = (
     stats,
     drain,
     schedule,
+    webhook,
     keys,
     doctor,
     worker,
