@@ -10,11 +10,12 @@ import pytest
 
 from lifesigns.core.access import DEFAULT_PROJECT
 from lifesigns.core.instant import from_text
+from lifesigns.core.job import ASSIGNED, IN_PROGRESS
 from lifesigns.dialects.callboard import heartbeat
 from lifesigns.dialects.callboard.guide import CALLS
 from lifesigns.web.callboard import register
 from tests.agent import living
-from tests.hub import RunningHub
+from tests.hub import RunningHub, running_hub
 from tests.patience import until_told
 from tests.web.board import ME, post_job, visitor
 
@@ -212,3 +213,31 @@ async def test_an_agent_that_is_a_poster_finds_its_open_jobs_in_its_cadence(
     await post_job(hub, "mine", poster="codex")
     home = await agent.home()
     assert (home["cadence"]["reason"], home["eligibleJobs"]) == ("open_bounty", [])
+
+
+async def test_a_runtime_too_many_is_refused_and_leaves_no_row(fresh_url: str) -> None:
+    async with running_hub(fresh_url, max_instances=2) as hub, hub.client() as http:
+        agent = await visitor(http, "codex")
+        for name in "ab":
+            await agent.beat(runtimeId=name)
+        refused = await agent.raw("POST", f"{ME}/heartbeat", json={"runtimeId": "c"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "RATE_LIMITED")
+        rows = (await agent.call("GET", f"{ME}/heartbeats"))["heartbeats"]
+        assert [row["runtimeId"] for row in rows] == ["b", "a"]
+        await agent.beat(runtimeId="a", status="OFFLINE")
+        assert (await agent.beat(runtimeId="c"))["runtimeId"] == "c"
+
+
+async def test_a_heartbeat_that_names_a_job_of_its_agent_ends_the_silence_of_that_job(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    agent = await visitor(http, "codex")
+    await post_job(hub, "mine", status=ASSIGNED, agent="codex")
+    await post_job(hub, "theirs", status=ASSIGNED, agent="another")
+    for name in ("mine", "theirs", "none"):
+        await agent.beat(currentJobId=name, currentAction="step 2")
+    mine, theirs = await hub.hub.jobs.read(DEFAULT_PROJECT, ["mine", "theirs"])
+    assert mine is not None
+    assert theirs is not None
+    assert (mine.status, mine.report) == (IN_PROGRESS, "step 2")
+    assert (theirs.status, theirs.beat_ms) == (ASSIGNED, None)

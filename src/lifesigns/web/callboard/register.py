@@ -45,6 +45,15 @@ async def change_row(
     return judged[-1]
 
 
+async def drop(ledger: Ledger, project: str, row: Row) -> None:
+    """Drop a row that has just been made, unless it has altered since."""
+    doc = await ledger.get(project, KIND, row.id, row.agent)
+    if doc is not None and heartbeat.unpack(doc.body) == row:
+        with suppress(Altered):
+            over = Write(KIND, row.id, doc.version, None)
+            await ledger.commit(project, [over], home=row.agent)
+
+
 async def trim(ledger: Ledger, project: str, agent: str) -> None:
     """Drop the oldest row of an agent that has too many."""
     index = BEATEN + agent

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lifesigns.core.errors import RateLimited
+from lifesigns.core import silence
+from lifesigns.core.errors import Conflict, RateLimited
+from lifesigns.core.job import WORKED
 from lifesigns.core.model import Presence
 from lifesigns.dialects.callboard import cadence, heartbeat
 from lifesigns.dialects.callboard.heartbeat import Row
@@ -46,11 +49,18 @@ async def beat(desk: Desk, request: Request) -> Response:
         return row
 
     row = await register.change_row(desk.ledger, project, first, judge)
-    if row.created_ms == row.updated_ms:  # a new one
-        await register.trim(desk.ledger, project, agent)
+    is_new = row.created_ms == row.updated_ms
     if row.status != "OFFLINE":
         words = heartbeat.words(row, desk.limits)
-        await desk.store.put(project, HttpBeat(agent, row.runtime_id, lease_ms, words), at)
+        try:
+            await desk.store.put(project, HttpBeat(agent, row.runtime_id, lease_ms, words), at)
+        except RateLimited:  # too many are there: then nothing of it stays
+            if is_new:
+                await register.drop(desk.ledger, project, row)
+            raise
+        await _hear(desk, project, row, now_ms)
+    if is_new:
+        await register.trim(desk.ledger, project, agent)
     presence = await settle(desk, project, row, at)
     (shown,) = heartbeat.shown_rows(project, agent, [row], _only(presence, row))
     return reply({"heartbeat": heartbeat.spell(project, shown)})
@@ -60,6 +70,17 @@ async def _renew(desk: Desk, project: str, agent: str, runtime_id: str, at: floa
     presence = (await desk.store.read(project, agent)).presence
     if presence is not None and any(i.name == runtime_id for i, _ in presence.instances):
         await desk.store.put(project, HttpBeat(agent, runtime_id, None, {}), at)
+
+
+async def _hear(desk: Desk, project: str, row: Row, now_ms: int) -> None:
+    """Hear of the job that a runtime works on, if it is its agent's: its silence is over."""
+    job_id = row.said.get("currentJobId")
+    (job,) = await desk.jobs.read(project, [job_id]) if job_id else [None]
+    if job is not None and job.agent == row.agent and job.status in WORKED:
+        with suppress(Conflict):  # it was taken away at this very moment
+            await desk.jobs.move(
+                project, job.id, lambda each: silence.beat(each, row.agent, row.action, now_ms)
+            )
 
 
 def _only(presence: Presence | None, row: Row) -> Presence | None:
