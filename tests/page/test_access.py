@@ -8,6 +8,7 @@ import httpx
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.bot import Bot
 from tests.hub import RunningHub
 from tests.page.reader import reading
 
@@ -19,6 +20,8 @@ PLACES = {
     "#/table": ".rows .row",
     "#/agent/a-error": ".timeline",
     "#/capacity": ".capacity select option:nth-child(5)",
+    "#/schedules": "tbody tr",
+    "#/webhooks": "tbody tr",
     "#/keys": "tbody tr",
 }
 
@@ -30,6 +33,8 @@ async def fleet(http: httpx.AsyncClient) -> None:
     await http.put("/v1/pulse/gone", json={})
     await http.delete("/v1/pulse/gone")
     await http.post("/v1/keys", json={"scope": "watch", "name": "a key"})
+    await http.post("/v1/webhooks", json={"url": "http://127.0.0.1:1/", "events": ["job.*"]})
+    await Bot(http, "a-bot").configure(prompt="Look around", enabled=True)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -61,6 +61,7 @@ from lifesigns.web import (
     page,
     pulse,
     run,
+    schedule,
     sse,
     webhook,
 )
@@ -279,7 +280,7 @@ class Hub:
         )
         rooms = (
             *(pulse, override, claim, inbox, run, sse, account, operation, capacity, webhook),
-            page,
+            *(schedule, page),
         )
         self.site = Site(desk, [route for room in rooms for route in room.ROUTES], DIALECTS)
 

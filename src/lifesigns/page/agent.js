@@ -7,6 +7,7 @@ import { link, read } from "./route.js";
 import { badge, glyph } from "./state.js";
 import { exact, nowMs, span, when } from "./time.js";
 import { drawDays, drawTimeline, percent } from "./timeline.js";
+import { workOf } from "./work.js";
 
 /** @typedef {import("../javascript/mirror.js").Presence} Presence */
 
@@ -38,6 +39,7 @@ export class Agent {
     this._sum = h("p", { class: "quiet" });
     this._facts = h("dl", { class: "facts" });
     this._claims = h("div");
+    this._work = h("div", { class: "works" });
     this._words = h("div", { class: "words" });
     this._changes = h("ol", { class: "feed-rows plain" });
     this.root = h("div", { class: "agent-view" }, this._head, this._panels());
@@ -71,6 +73,7 @@ export class Agent {
         { class: "column" },
         panel("Signs of life", "signs", this._clocks, this._copies),
         panel("Claims on it", "claims", this._claims),
+        panel("Schedules and runs", "work", this._work),
         panel("What it says", "words", this._words),
         panel("About it", "about", this._facts),
       ),
@@ -99,14 +102,16 @@ export class Agent {
     const name = encodeURIComponent(this.id);
     if (!this.shown) return;
     try {
-      const [whole, past, { claims }] = await Promise.all([
+      const [whole, past, { claims }, work] = await Promise.all([
         this._page.hub.call("GET", `/v1/pulse/${name}?expand=instances`),
         this._page.hub.call("GET", `/v1/pulse/${name}/history`),
         this._page.hub.call("GET", `/v1/claims?agent=${name}`),
+        workOf(this._page, this.id, () => this._ask()),
       ]);
       this._instances = whole.instances;
       this._past = past;
       this._drawClaims(claims);
+      if (!this._work.contains(document.activeElement)) fill(this._work, work);
     } catch (error) {
       if (!["unavailable", "not_found"].includes(/** @type {any} */ (error).code)) throw error;
       return; // what is shown stays, and is asked for again

@@ -8,10 +8,12 @@ import { Fleet } from "./fleet.js";
 import { Keys } from "./key.js";
 import { Overview } from "./overview.js";
 import { kept, link, read } from "./route.js";
+import { Schedules } from "./schedule.js";
 import { forgetKey, guarded, keptKey, open, redeem, ticketOfAddress } from "./session.js";
 import { signIn } from "./signin.js";
 import { Table } from "./table.js";
 import { setClock } from "./time.js";
+import { Webhooks } from "./webhook.js";
 
 /**
  * @typedef {object} View
@@ -29,6 +31,8 @@ const VIEWS = {
   table: ["Table", Table],
   agent: ["", Agent],
   capacity: ["Capacity", Capacity],
+  schedules: ["Schedules", Schedules],
+  webhooks: ["Webhooks", Webhooks],
   keys: ["Keys", Keys],
 };
 

@@ -26,6 +26,7 @@ from lifesigns.store.link import Link
 from lifesigns.store.store import Store
 
 SCHEDULE, RUN, BOT = "schedule", "run", "bot"
+ALL: Final = "all"  # the index of every schedule
 DIALECT: Final = "boostgpt"
 RUNS_RING: Final = f"{keys.SEPARATOR}runs"  # follows an agent's id, which never holds it
 MOST_LISTED = 1_000  # schedules of one bot that are shown, or stopped, at a time
@@ -107,6 +108,11 @@ class Schedules:
                 break
             found += page.docs
         return [kept for doc in found if (kept := _kept(doc)) is not None]
+
+    async def everywhere(self, project: str, limit: int) -> tuple[list[Kept], int]:
+        """Read the schedules of a project, the latest first, and how many there are."""
+        page = await self.ledger.everywhere(project, SCHEDULE, ALL, limit=limit)
+        return [kept for doc in page.docs if (kept := _kept(doc)) is not None], page.total
 
     async def bot(self, project: str, agent: str) -> Doc | None:
         """Read whether schedules are on for a bot."""
@@ -235,7 +241,7 @@ def write_schedule(schedule: Schedule, version: int) -> Write:
     """Write a schedule."""
     agent, at = schedule.agent, float(schedule.created_ms)
     owner = label(schedule.project_id, schedule.member_id)
-    indexes = {f"of:{agent}": at, f"who:{agent}:{owner}": at}
+    indexes = {ALL: at, f"of:{agent}": at, f"who:{agent}:{owner}": at}
     if schedule.due_ms is not None:
         indexes[f"due:{agent}"] = float(schedule.due_ms)
     body = schedules.pack(schedule)

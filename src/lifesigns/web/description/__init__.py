@@ -17,6 +17,7 @@ from lifesigns.web.description import (
     native,
     page,
     run,
+    schedule,
     webhook,
 )
 from lifesigns.web.description.area import Area
@@ -27,6 +28,7 @@ AREAS: Sequence[Area] = (
     capacity.AREA,
     page.AREA,
     run.AREA,
+    schedule.AREA,
     mission_control.AREA,
     callboard.AREA,
     webhook.AREA,
