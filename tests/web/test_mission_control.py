@@ -108,6 +108,25 @@ async def test_the_key_of_a_new_agent_is_told_once_by_any_hub_to_who_enrolled_it
         assert folders(tmp_path) == [f"workspace-mc-{agent}"]
 
 
+async def test_a_workspace_leads_to_the_hub_as_it_was_called_through_a_proxy_too(
+    fresh_url: str, tmp_path: Path
+) -> None:
+    async with running_hub(fresh_url, data_dir=tmp_path) as hub, hub.client() as http:
+        proxied = {"Host": "hub.example", "X-Forwarded-Proto": "https"}
+        named = {"a": {}, "b": proxied, "c": {"Host": "a`id`"}}
+        found = {}
+        for name, headers in named.items():
+            agent = (await http.post(BEAT, json={"name": name}, headers=headers)).json()["id"]
+            (found[name],) = [
+                line for line in read(tmp_path, agent).splitlines() if line.startswith("HUB_URL=")
+            ]
+        assert found == {
+            "a": f"HUB_URL={hub.url}",
+            "b": "HUB_URL=https://hub.example",
+            "c": f"HUB_URL={hub.url}",
+        }
+
+
 async def test_the_agents_own_key_speaks_for_it_everywhere_and_for_nobody_else(
     hub: RunningHub, http: httpx.AsyncClient
 ) -> None:

@@ -54,11 +54,11 @@ async def bootstrap(desk: Desk, request: Request) -> Response:
     name, board = dialect.name_of(body)
     said = dialect.heartbeat(body, desk.limits, named=True)
     tied = _tied(grant)
-    if tied is None:
+    if tied is None and grant.agent is not None:  # for a prefix, of an id or of a name
         roll = await desk.enrolments.roll(grant.project, name)
         _allow(grant, meant(name, roll, board) or "", name)
     else:
-        _allow(grant, tied, name)
+        _allow(grant, tied or "", name)
     applicant = Applicant(name, board, tied, heard=True)
     at = asyncio.get_running_loop().time()
     now_ms = desk.clock.at_ms(at)
