@@ -115,8 +115,9 @@ def secret(low: int, high: int) -> Kind:
 NAME = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"  # as it stands in a URL
 HOST = matching(r"[A-Za-z0-9._:%-]{1,255}", "a host name or an IP address without brackets")
 STORE = matching(
-    r"(redis|rediss|unix)://.*",  # the store's own Address judges the rest
-    "redis://host:port, rediss://host:port or unix:///path",
+    r"(rediss?(\+sentinel)?|unix)://.*",  # the store's own Address judges the rest
+    "redis://host:port, rediss://host:port, redis+sentinel://host:port,host:port/service"
+    " or unix:///path",
     optional=True,
 )
 ORIGINS = many(

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.acceptance.command import content, lifesigns
 from tests.hub import ROOT_KEY, HubProcess, hub_process
 from tests.patience import until
+from tests.sentinel import guarded
 from tests.server import Server, free_port
 from tests.store.process import servers
 
@@ -123,3 +124,13 @@ async def test_machine_on_which_no_hub_ever_ran_is_healthy(folder: Path) -> None
     assert f"{fresh} does not exist yet; the first start makes it" in ended.out
     assert not fresh.exists()
     assert servers(folder) == []
+
+
+async def test_a_store_behind_sentinels_is_looked_at_where_it_is(folder: Path) -> None:
+    with guarded() as store:
+        named = ("doctor", "--port", "0", "--data-dir", str(folder), "--redis")
+        told = (await lifesigns(*named, store.url)).out
+        assert f"the sentinels say that presence is 127.0.0.1:{store.primary.port}" in told
+        assert f"{store.url} answers" in told
+        told = (await lifesigns(*named, f"{store.url}-of-others")).out
+        assert "No sentinel knows where presence-of-others is" in told

@@ -112,7 +112,8 @@ def test_a_secret_that_is_refused_is_not_shown(text: str) -> None:
 
 def test_address_with_a_password_is_not_shown() -> None:
     assert refused({"redis": f"http://:{SECRET}@store"}) == (
-        "--redis is (not shown): it must be redis://host:port, rediss://host:port or unix:///path"
+        "--redis is (not shown): it must be redis://host:port, rediss://host:port,"
+        " redis+sentinel://host:port,host:port/service or unix:///path"
     )
 
 

@@ -41,8 +41,8 @@ def secrets_of(config: Config) -> list[str]:
     from lifesigns.store.address import Address
 
     secrets = [config.admin_key] if config.admin_key else []
-    if config.redis is not None and (password := Address.parse(config.redis).password):
-        secrets.append(password)
+    if config.redis is not None:
+        secrets += Address.parse(config.redis).secrets
     return secrets
 
 

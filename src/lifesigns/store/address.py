@@ -12,7 +12,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -20,9 +20,13 @@ from redis.asyncio.connection import SSLConnection, parse_url
 from redis.exceptions import RedisError
 
 from lifesigns.core.errors import BadValue
+from lifesigns.store.sentinel import Place, Sentinels
 
 MASK = "***"
 SCHEMES = ("redis", "rediss", "unix")
+SENTINEL = "+sentinel"  # behind redis or rediss: where the primary is, they tell
+SENTINEL_PORT = 26379
+SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 SECRETS = frozenset({"password", "ssl_password"})
 HEEDED = frozenset({"db", "username", "password", "socket_connect_timeout"})
 # Known to redis-py; a link has no use for them.
@@ -66,8 +70,9 @@ TLS = frozenset(
 class Address:
     """One store server, and what is needed to be let in.
 
-    ``path`` is a Unix socket; without one, ``host`` and ``port`` count. ``tls`` is set for
-    rediss://. ``connect_s`` is the URL's ``socket_connect_timeout``, if it names one.
+    ``path`` is a Unix socket; without one, ``host`` and ``port`` count, unless there are
+    ``sentinels``: they are asked for each connection. ``tls`` is set for rediss://. ``connect_s``
+    is the URL's ``socket_connect_timeout``, if it names one.
     """
 
     shown: str
@@ -79,10 +84,16 @@ class Address:
     password: str | None = field(repr=False)
     connect_s: float | None
     tls: ssl.SSLContext | None = field(repr=False, compare=False)
+    sentinels: Sentinels | None = None
+    around: tuple[str, str] = field(
+        repr=False, default=("", "")
+    )  # the place in the URL of a server
 
     @classmethod
     def parse(cls, url: str) -> Address:
         """Understand the URL, or raise BadValue that says what is wrong, never with a secret."""
+        if url.partition("://")[0].endswith(SENTINEL):
+            return cls._parse_sentinel(url)
         _refuse_doubtful(url)
         try:
             options: dict[str, Any] = dict(parse_url(url))
@@ -108,18 +119,50 @@ class Address:
             tls=_tls(url, options) if url.startswith("rediss:") else None,
         )
 
+    @classmethod
+    def _parse_sentinel(cls, url: str) -> Address:
+        around, places, service, options = _split_sentinel(url)
+        # It stands for the primary, of which nobody knows yet where it is.
+        plain = "primary".join(around)
+        try:
+            address = cls.parse(plain)
+        except BadValue as error:
+            message = error.message.replace(masked(plain), masked(url))
+            raise BadValue(message, field=error.field) from None
+        username, password = (options.get(name) for name in SENTINEL_OPTIONS)
+        if username and not password:
+            raise _bad(url, "sentinel_username needs a sentinel_password", "sentinel_password")
+        sentinels = Sentinels(places, service, username, password, address.tls)
+        return replace(address, shown=masked(url), sentinels=sentinels, around=around)
+
     def __str__(self) -> str:
         return self.shown
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown."""
+        known = (self.password, self.sentinels.password if self.sentinels else None)
+        return tuple(secret for secret in known if secret)
+
+    def server_url(self, host: str, port: int) -> str:
+        """Say the URL, with its secrets, of the server to which sentinels led."""
+        return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").join(self.around)
+
+    async def place(self) -> Place:
+        """Find out where the server is now, for one that is reached over TCP."""
+        return (self.host, self.port) if self.sentinels is None else await self.sentinels.find()
+
     async def open(self, protocol_factory: Callable[[], asyncio.Protocol]) -> asyncio.Transport:
-        """Open one connection, or raise OSError (UnicodeError for a host that cannot be a name)."""
+        """Open one connection, or raise OSError (UnicodeError for a host that cannot be a name).
+
+        Unavailable if no sentinel knows where to.
+        """
         loop = asyncio.get_running_loop()
         if self.path is not None:
             transport, _ = await loop.create_unix_connection(protocol_factory, self.path)
         else:
-            transport, _ = await loop.create_connection(
-                protocol_factory, self.host, self.port, ssl=self.tls
-            )
+            host, port = await self.place()
+            transport, _ = await loop.create_connection(protocol_factory, host, port, ssl=self.tls)
         return transport
 
 
@@ -133,6 +176,9 @@ def masked(url: str) -> str:
     # No user part, and after the colon no port: a password whose "@host" was forgotten.
     # And an "@" in the query: it began within a password.
     port = r"[^/#:]*|\[[^\]]*\]|([^/#:]*|\[[^\]]*\]):[0-9]{0,5}"
+    if head.endswith(SENTINEL):
+        each = r"([^/#:,]+|\[[^\]]*\])(:[0-9]{1,5})?"
+        port = rf"{each}(,{each})*"
     if "@" in query or not (at or re.fullmatch(rf"({port})([/#].*)?", place, re.DOTALL)):
         return f"{head}{separator}{MASK}"
     if at:
@@ -147,6 +193,34 @@ def _masked_option(option: str) -> str:
     name, equals, _ = option.partition("=")
     public = unquote(name) in (HEEDED | UNUSED | TLS) - SECRETS
     return option if public or not equals else f"{name}={MASK}"
+
+
+def _split_sentinel(
+    url: str,
+) -> tuple[tuple[str, str], tuple[Place, ...], str, dict[str, str]]:
+    """Take the URL of a store behind sentinels apart; first the URL of a server, but its place."""
+    head, _, rest = url.partition(f"{SENTINEL}://")
+    rest, question, query = rest.partition("?")
+    user, at, rest = rest.rpartition("@")
+    hosts, *path = rest.split("/")
+    if head not in ("redis", "rediss") or "#" in rest or not 1 <= len(path) <= 2 or not path[0]:
+        why = "it must be like redis+sentinel://host:26379,host:26379/service or .../service/db"
+        raise _bad(url, why, "url")
+    places = []
+    for each in hosts.split(","):
+        found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?", each)
+        if found is None or int(found[2] or 1) not in range(1, 65_536):
+            raise _bad(url, "its hosts are those of sentinels, parted by commas", "url")
+        places.append((found[1].strip("[]"), int(found[2] or SENTINEL_PORT)))
+    given = parse_qsl(query, keep_blank_values=True)
+    options = {name: value for name, value in given if name in SENTINEL_OPTIONS}
+    for name, value in options.items():
+        if not value:
+            raise _bad(url, f"its option {name} is empty", name)
+    kept = "&".join(o for o in query.split("&") if unquote(o.partition("=")[0]) not in options)
+    service, *db = path
+    around = f"{head}://{user}{at}", f"{'/'.join(['', *db])}{question if kept else ''}{kept}"
+    return around, tuple(places), unquote(service), options
 
 
 def _refuse_doubtful(url: str) -> None:

@@ -187,7 +187,19 @@ class Link:
             lost = LinkLost(self._text("is away"))
             asyncio.get_running_loop().call_soon(callback, lost)
         else:
+            if self.address.sentinels is not None:
+                callback = self._heeding_demotion(self._wire, callback)
             self._wire.send(tuple(args), callback)
+
+    def _heeding_demotion(self, wire: Wire, callback: Callback) -> Callback:
+        """A server that became a replica keeps its connections for a while: leave it."""
+
+        def answered(reply: Any) -> None:
+            if isinstance(reply, ReplyError) and reply.code == "READONLY":
+                wire.cut("it is no primary any more")
+            callback(reply)
+
+        return answered
 
     def run(
         self, script: Script, keys: Sequence[Arg], args: Sequence[Arg], callback: Callback
@@ -353,6 +365,8 @@ class Link:
         # PING because INFO answers even while the server still loads its data.
         commands.append(("is not ready", ("PING",)))
         commands.append(("does not say what it is", ("INFO", "server")))
+        if address.sentinels is not None:
+            commands.append(("does not say its role", ("ROLE",)))
         for script in self._scripts.values():
             refusal = f"does not take the script {script.name}"
             commands.append((refusal, ("SCRIPT", "LOAD", script.source)))
@@ -378,6 +392,8 @@ class Link:
                 raise Unavailable(self._text(f"{refusal}: {reply}"))
             if args[0] == "INFO" and isinstance(reply, bytes):
                 info = reply
+            if args[0] == "ROLE" and reply[0] != b"master":
+                raise Unavailable(self._text("is a replica: its sentinels have not agreed yet"))
         return self._identify(info.decode(errors="replace"))
 
     def _identify(self, info: str) -> ServerInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import time
@@ -11,7 +12,7 @@ from typing import Any
 from lifesigns.cli.doctor.finding import Finding, note, ok, wrong
 from lifesigns.cli.extra import missing
 from lifesigns.config import Config
-from lifesigns.core.errors import BadValue
+from lifesigns.core.errors import BadValue, Unavailable
 
 OLDEST = (7, 0)
 ANSWER_S = 3.0
@@ -54,10 +55,19 @@ def _check_remote(url: str) -> Iterator[Finding]:
     from lifesigns.store.address import Address
 
     try:
-        shown = str(Address.parse(url))
+        address = Address.parse(url)
     except BadValue as error:
         yield wrong("store", error.message)
         return
+    shown = str(address)
+    if address.sentinels is not None:
+        try:
+            host, port = asyncio.run(address.place())
+        except Unavailable as error:
+            yield wrong("store", error.message)
+            return
+        yield ok("store", f"the sentinels say that {address.sentinels.service} is {host}:{port}")
+        url = address.server_url(host, port)
     # RESP2, or a server that is too old could not even say so.
     client = redis.Redis.from_url(
         url,
