@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import hmac
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from standardwebhooks import Webhook
 from starlette.requests import Request
 
 from lifesigns.core.instant import from_text
 from lifesigns.web.moltjobs import DIALECT
 from tests.hub import RunningHub, running_hub
-from tests.patience import SOON_S
+from tests.patience import SOON_S, until
+from tests.receiver import receiver
 
 POSTER, OTHER, AGENT, SECOND = (
     "the-key-of-the-poster",
@@ -374,3 +378,84 @@ def test_no_lease_ends_while_a_sign_of_life_comes_in(path: str, beats: bool) -> 
     scope = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}
     assert DIALECT.owns(path)
     assert DIALECT.beats(Request(scope | {"server": ("h", 1), "scheme": "http"})) is beats
+
+
+class TestWebhooks:
+    async def test_the_receiver_of_a_job_is_told_what_becomes_of_it(self, fresh_url: str) -> None:
+        async with trade(fresh_url, dispute_delay_s=0) as here, receiver() as there:
+            posted = {"id": "j", "agentId": "a", "windowSeconds": 1, "webhookUrl": there.url}
+            made = await here.poster.data("POST /jobs", posted, status=201)
+            assert made["webhookUrl"] == there.url
+            secret = made["webhookSecret"]
+            for call in ("GET /jobs/j", "GET /jobs", "GET /jobs/j/events"):
+                shown = str(await here.poster.ask(call))
+                assert secret not in shown
+                assert there.url not in shown
+            said = beat("j", "visible", runtimeMetadata={"note": "hidden"})
+            await here.agent.ask("POST /agents/a/heartbeat", said)
+            await until(lambda: "job.disputable" in there.types())
+            await here.agent.ask("POST /agents/a/heartbeat", beat("j"))
+            await here.agent.data("POST /jobs/j/submit", {"output": 1})
+            await here.poster.data("POST /jobs/j/approve")
+            await until(lambda: "job.approved" in there.types())
+            assert there.types() == [
+                "job.assigned",
+                "job.heartbeat_missed",
+                "job.disputable",
+                "job.recovered",
+                "job.submitted",
+                "job.approved",
+            ]
+            for got in there.got:
+                assert b"hidden" not in got.body
+                Webhook(secret).verify(got.body, got.headers)
+                signed = got.headers["moltjobs-signature"]
+                moment = signed.removeprefix("t=").partition(",")[0]
+                text = moment.encode() + b"." + got.body
+                mac = hmac.new(secret.encode(), text, hashlib.sha256).hexdigest()
+                assert signed == f"t={moment},v1={mac}"
+                assert got.headers["moltjobs-event"] == got.json["type"]
+                assert got.json["data"]["jobId"] == "j"
+
+    async def test_a_jobs_receiver_may_be_another_one_or_none(self, fresh_url: str) -> None:
+        async with trade(fresh_url) as here, receiver() as there:
+            await here.poster.data("POST /jobs", {"id": "j"}, status=201)
+            bad = {"webhookUrl": "ftp://h/"}
+            refused = await here.poster.ask("PATCH /jobs/j", bad, status=422)
+            assert refused["error"]["field"] == "webhookUrl"
+            first = await here.poster.data("PATCH /jobs/j", {"webhookUrl": there.url})
+            again = await here.poster.data("PATCH /jobs/j", {"webhookUrl": f"{there.url}/2"})
+            assert first["webhookSecret"] != again["webhookSecret"]
+            kept = await here.poster.data("PATCH /jobs/j", {"title": "t"})
+            assert kept["webhookUrl"] == f"{there.url}/2"
+            assert "webhookSecret" not in kept
+            await here.poster.data("POST /jobs/j/assign", {"agentId": "a"})
+            await until(lambda: there.got)
+            assert there.got[0].target.endswith("/2")
+            gone = await here.poster.data("PATCH /jobs/j", {"webhookUrl": None})
+            assert "webhookUrl" not in gone
+
+    async def test_an_agent_is_told_of_its_own_jobs_alone(self, fresh_url: str) -> None:
+        async with trade(fresh_url) as here, receiver() as there:
+            await here.agent.ask("POST /agents/a/webhook/test", status=404)
+            await here.second.ask("POST /agents/a/webhook", {"url": there.url}, status=403)
+            await here.agent.ask("POST /agents/a/webhook", {}, status=422)
+            await here.agent.data("POST /agents/a/webhook", {"url": f"{there.url}/1"}, status=201)
+            hook = await here.agent.data("POST /agents/me/webhook", {"url": there.url}, status=201)
+            sent = await here.agent.data("POST /v1/agents/a/webhook/test")
+            assert sent["state"] == "delivered"
+            for job, agent in (("j", "a"), ("k", "b")):
+                posted = {"id": job, "agentId": agent}
+                await here.poster.data("POST /jobs", posted, status=201)
+            await here.poster.data("POST /jobs/j/cancel")
+            await until(lambda: "job.cancelled" in there.types())
+            told = [(got.json["type"], got.json["data"].get("jobId")) for got in there.got]
+            assert told == [
+                ("webhook.test", None),
+                ("job.assigned", "j"),
+                ("job.cancelled", "j"),
+            ]
+            for got in there.got:
+                Webhook(hook["secret"]).verify(got.body, got.headers)
+            assert await here.agent.ask("DELETE /agents/a/webhook") == {"ok": True}
+            await here.agent.ask("DELETE /agents/a/webhook", status=404)

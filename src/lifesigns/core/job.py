@@ -118,7 +118,7 @@ class Job:
     inactive_ms: int | None = None  # since when it is flagged inactive
     disputable_ms: int | None = None  # when an inactive one becomes disputable
     disputable: bool = False
-    webhook: str | None = None  # which webhook is its own
+    webhook: str | None = None  # where what becomes of it is told, beside the project's webhooks
     more: Mapping[str, Any] | None = None  # what its poster said that nobody here knows
     trail: tuple[Step, ...] = ()
     letters: tuple[tuple[str, str], ...] = ()  # not yet in an inbox: of what, and whose

@@ -32,8 +32,9 @@ from lifesigns.core.letter import Letter
 from lifesigns.core.model import Limits, Presence
 from lifesigns.core.past import Life, uptime
 from lifesigns.core.presence import DEGRADED, DRAINING, ERROR, HINTS, STATUS_RANKS, agent_uuid
+from lifesigns.core.webhook import MOLTJOBS, Webhook
 
-NAME: Final = "moltjobs"
+NAME: Final = MOLTJOBS
 DAY_MS: Final = 86_400_000
 
 Shown = dict[str, Any]
@@ -160,10 +161,27 @@ def editing(body: Mapping[str, Any], job: Job, limits: Limits) -> dict[str, Any]
     return said
 
 
-def webhook_url(body: Mapping[str, Any], name: str = "webhookUrl") -> str | None:
-    """Take the address to which what becomes of a job is told."""
-    value = body.get(name)
-    return None if value is None else field.text_of(body, name)
+def posted(job: Job, hook: Webhook | None) -> Shown:
+    """Show a job to who has just posted or altered it; a new webhook's secret only there."""
+    url = {} if job.webhook is None else {"webhookUrl": job.webhook}
+    return one(spell(job) | url | ({} if hook is None else {"webhookSecret": hook.secret}))
+
+
+def hook_id(agent_id: str) -> str:
+    """Name the webhook that an agent has of its own."""
+    return f"agent:{agent_id}"
+
+
+def hook_shown(hook: Webhook) -> Shown:
+    """Show an agent the webhook that it has just set; its secret is shown only there."""
+    made = to_text(hook.created_ms)
+    return {
+        "id": hook.id,
+        "url": hook.url,
+        "events": list(hook.events),
+        "secret": hook.secret,
+        "createdAt": made,
+    }
 
 
 def act(name: str, body: Mapping[str, Any], limits: Limits, by: str) -> Act:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
+from lifesigns.core import circuit, webhook
 from lifesigns.core.errors import Conflict, NotFound
 from lifesigns.core.job import (
     ASSIGNED,
@@ -29,10 +30,12 @@ from lifesigns.core.job import (
 )
 from lifesigns.core.job import MESSAGE as MESSAGE_TYPE
 from lifesigns.core.silence import look_ms
+from lifesigns.core.webhook import bound_id
 from lifesigns.store import keys
 from lifesigns.store.inbox import Inbox
-from lifesigns.store.ledger import Doc, Event, Ledger, Step, Write
+from lifesigns.store.ledger import ANY, Doc, Event, Ledger, Step, Write
 
+HOOK_KINDS: Final = (webhook.KIND, circuit.KIND)
 JOB: Final = "job"  # the kind of the documents, and of what an agent is told
 MESSAGE: Final = "job_message"
 SCANNED: Final = 100  # documents that are looked through at a time
@@ -94,17 +97,20 @@ class Jobs:
         docs = await self._ledger.read(project, JOB, ids)
         return [None if doc is None else unpack(doc.body) for doc in docs]
 
-    async def create(self, project: str, turn: Turn) -> Job:
-        """Keep a new job; Conflict if there is one of its name."""
+    async def create(self, project: str, turn: Turn, *besides: Write) -> Job:
+        """Keep a new job; Conflict if there is one of its name.
+
+        What hangs on it is written ``besides``, in the same step; here and below.
+        """
 
         def judge(job: Job | None) -> Turn:
             if job is not None:
                 raise Conflict(f"There is a job {job.id!r} already.", field="id")
             return turn
 
-        return await self.change(project, turn.job.id, judge)
+        return await self.change(project, turn.job.id, judge, *besides)
 
-    async def change(self, project: str, job_id: str, judge: Judge) -> Job:
+    async def change(self, project: str, job_id: str, judge: Judge, *besides: Write) -> Job:
         """Alter a job as it is judged; ``judge`` gets None if there is none."""
         after: list[Job] = []
 
@@ -112,16 +118,18 @@ class Jobs:
             before = None if doc is None else unpack(doc.body)
             turn = judge(before)
             after[:] = [turn.job]
-            if turn.job == before and not turn.told:
+            if turn.job == before and not turn.told and not besides:
                 return Step()
             held = Held(turn.job, 0 if doc is None else doc.version)
-            return Step([self.write_of(held)], events_of(turn))
+            return Step([self.write_of(held), *besides], events_of(turn))
 
         await self._ledger.change(project, JOB, job_id, step)
         (job,) = after
         return await self.deliver(project, job) if job.letters else job
 
-    async def move(self, project: str, job_id: str, judge: Callable[[Job], Turn]) -> Job:
+    async def move(
+        self, project: str, job_id: str, judge: Callable[[Job], Turn], *besides: Write
+    ) -> Job:
         """Alter a job that there is; NotFound if there is none."""
 
         def known(job: Job | None) -> Turn:
@@ -129,7 +137,7 @@ class Jobs:
                 raise _unknown(job_id)
             return judge(job)
 
-        return await self.change(project, job_id, known)
+        return await self.change(project, job_id, known, *besides)
 
     async def deliver(self, project: str, job: Job) -> Job:
         """Put what a job's agents have to be told into their inboxes, and note that."""
@@ -146,8 +154,11 @@ class Jobs:
         return await self.change(project, job.id, judge)
 
     async def drop(self, project: str, held: Held) -> None:
-        """Forget a job."""
-        await self._ledger.commit(project, [Write(JOB, held.job.id, held.version, None)])
+        """Forget a job, and its own webhook."""
+        drops = [Write(JOB, held.job.id, held.version, None)]
+        if held.job.webhook is not None:
+            drops += [Write(each, bound_id(held.job.id), ANY, None) for each in HOOK_KINDS]
+        await self._ledger.commit(project, drops)
 
     async def page(self, project: str, wanted: Wanted, *, after: str = "", limit: int = 20) -> Page:
         """List jobs, the newest first; ``after`` is the last job of the page before."""

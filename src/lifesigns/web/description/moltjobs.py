@@ -140,6 +140,32 @@ class Speaker:
                     " `POST /v1/inbox/{id}/ack`. Any message's id is a cursor.",
                 )
             },
+            "/agents/{id}/webhook": {
+                "post": self.call(
+                    "SetHook",
+                    "Have an agent told over HTTP what becomes of its jobs",
+                    self.shown("MoltHook"),
+                    *WRITING,
+                    status=201,
+                    takes="MoltHookUrl",
+                    sample={"url": "https://agent.example/hooks"},
+                    asks=(AGENT,),
+                    text="A second call has it lead elsewhere. The secret is new, and shown only"
+                    " here; messages are signed as every webhook's, and in the way of MoltJobs.",
+                ),
+                "delete": self.call(
+                    "DropHook", "End that", self.shown("MoltDone"), *READING, asks=(AGENT,)
+                ),
+            },
+            "/agents/{id}/webhook/test": {
+                "post": self.call(
+                    "TestHook",
+                    "Send it a message of no event, and tell what became of it",
+                    self.shown("MoltSent"),
+                    *READING,
+                    asks=(AGENT,),
+                )
+            },
             **self._jobs(),
         }
 

@@ -71,6 +71,7 @@ RECEIPT_SAMPLE = {
     "nextExpectedBefore": "2026-03-22T15:00:00.000Z",
 }
 
+URL: Schema = {"type": "string", "pattern": r"^https?://"}
 POSTED: Schema = {
     "title": nullable(words(LIMITS.text_length)),
     "description": nullable(TEXT),
@@ -82,6 +83,7 @@ POSTED: Schema = {
     "outputData": {},
     "notes": nullable(TEXT),
     "windowSeconds": nullable(WINDOW),
+    "webhookUrl": nullable(URL | {"description": "is told what becomes of it; null: no more"}),
 }
 NEW: Schema = POSTED | {
     "id": nullable(JOB_NAME),
@@ -171,7 +173,10 @@ SCHEMAS: dict[str, Schema] = {
             "reason": said("of the last move that has one", **TEXT),
             "createdAt": TIME,
             "updatedAt": TIME,
-        }
+            "webhookUrl": said("for who has just set it", **TEXT),
+            "webhookSecret": said("the same, and only then", **TEXT),
+        },
+        *("webhookUrl", "webhookSecret"),
     ),
     "MoltOneJob": _one(ref("MoltJob")),
     "MoltJobs": _many(ref("MoltJob")),
@@ -217,6 +222,14 @@ SCHEMAS: dict[str, Schema] = {
     "MoltMail": _many(record({"id": TEXT, "type": TEXT, "kind": TEXT, "createdAt": TIME})),
     "MoltMessage": _one(MESSAGE),
     "MoltMessages": _many(MESSAGE),
+    "MoltHookUrl": record({"url": URL}),
+    "MoltHook": _one(
+        record(
+            {"id": TEXT, "url": TEXT, "events": several(TEXT), "secret": TEXT, "createdAt": TIME}
+        )
+    ),
+    "MoltSent": _one(ref("Delivery")),
+    "MoltDone": record({"ok": {"const": True}}),
     "MoltContent": record({"content": words(LIMITS.text_length) | {"minLength": 1}}),
     "MoltAssignment": record({"agentId": ref("AgentId")}),
     "MoltReason": record({"reason": nullable(words(LIMITS.text_length))}, "reason"),

@@ -12,7 +12,7 @@ from lifesigns.core.job import MOVES
 from lifesigns.dialects import moltjobs as dialect
 from lifesigns.web.dialect import Dialect
 from lifesigns.web.http import handler
-from lifesigns.web.moltjobs import agent, job
+from lifesigns.web.moltjobs import agent, job, webhook
 from lifesigns.web.moltjobs.caller import PREFIXES, refuse
 
 
@@ -29,6 +29,9 @@ def _routes() -> Iterator[Route]:
         )
         yield Route(f"{agents}/{{id}}/jobs", handler(agent.jobs), methods=["GET"])
         yield Route(f"{agents}/{{id}}/mail", handler(agent.mail), methods=["GET"])
+        yield Route(f"{agents}/{{id}}/webhook", handler(webhook.put), methods=["POST"])
+        yield Route(f"{agents}/{{id}}/webhook", handler(webhook.drop), methods=["DELETE"])
+        yield Route(f"{agents}/{{id}}/webhook/test", handler(webhook.test), methods=["POST"])
         yield Route(jobs, handler(job.collect), methods=["GET"])
         yield Route(jobs, handler(job.post), methods=["POST"])
         yield Route(f"{jobs}/{{id}}", handler(job.get), methods=["GET"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,9 +25,12 @@ from lifesigns.core.job import (
     spell,
     spell_step,
 )
+from lifesigns.core.webhook import BOUND, KIND, Webhook, bound, bound_id, check_url
 from lifesigns.dialects import moltjobs as dialect
 from lifesigns.dialects.moltjobs import Noted
-from lifesigns.store.job import Wanted
+from lifesigns.store.job import HOOK_KINDS, Wanted
+from lifesigns.store.ledger import ANY, Write
+from lifesigns.store.webhook import new_secret
 from lifesigns.web.http import Desk, body_of, grant_of, reply
 from lifesigns.web.moltjobs.agent import BOOK, ENTRY, follow, noted_of
 from lifesigns.web.moltjobs.caller import actor, cursor_of, limit_of, now_ms
@@ -42,9 +46,11 @@ async def post(desk: Desk, request: Request) -> Response:
     now, made = now_ms(desk), f"job_{secrets.token_hex(8)}"
     posted = dialect.posting(body, grant.poster, desk.limits, desk.jobs.terms, made, now)
     grant.allow_post(posted.poster)
-    job = await desk.jobs.create(grant.project, create(posted, actor(grant), now))
+    hook, besides = await _hook(desk, grant, posted.id, body)
+    posted = replace(posted, webhook=None if hook is None else hook.url)
+    job = await desk.jobs.create(grant.project, create(posted, actor(grant), now), *besides)
     await follow(desk, grant.project, [job.agent])
-    return reply(dialect.one(spell(job)), 201)
+    return reply(dialect.posted(job, hook), 201)
 
 
 async def patch(desk: Desk, request: Request) -> Response:
@@ -52,15 +58,34 @@ async def patch(desk: Desk, request: Request) -> Response:
     before = await _job(desk, grant, request)
     grant.allow_post(before.poster)
     body = await body_of(request, desk.body_bytes)
+    dialect.editing(body, before, desk.limits)  # so that nothing is made of a bad one
+    hook, besides = await _hook(desk, grant, before.id, body)
 
     def judge(job: Job) -> Turn:
         grant.allow_post(job.poster)
         changes = dialect.editing(body, job, desk.limits)
+        if besides:
+            changes["webhook"] = None if hook is None else hook.url
         return edit(job, changes, actor(grant), now_ms(desk))
 
-    job = await desk.jobs.move(grant.project, before.id, judge)
+    job = await desk.jobs.move(grant.project, before.id, judge, *besides)
     await follow(desk, grant.project, [job.agent])
-    return reply(dialect.one(spell(job)))
+    return reply(dialect.posted(job, hook))
+
+
+async def _hook(
+    desk: Desk, grant: Grant, job_id: str, body: Mapping[str, Any]
+) -> tuple[Webhook | None, list[Write]]:
+    """Make what is written beside a job so that a webhook of its own is told of it, or no more."""
+    if "webhookUrl" not in body:
+        return None, []
+    if body["webhookUrl"] is None:
+        return None, [Write(each, bound_id(job_id), ANY, None) for each in HOOK_KINDS]
+    check_url(body["webhookUrl"], desk.courier.allowance, "webhookUrl")
+    hook = bound(job_id, body["webhookUrl"], new_secret(), now_ms(desk))
+    await desk.webhooks.open(grant.project)
+    at = {BOUND: float(hook.created_ms)}
+    return hook, [Write(KIND, hook.id, ANY, hook.body(), None, at)]
 
 
 async def make_move(name: str, desk: Desk, request: Request) -> Response:
