@@ -18,7 +18,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 TITLES = ("flag", "variable", "takes", "default", "what it is, and why that default")
 UNITS = ("_s", "_ms", "_bytes")
 # Settings whose numbers count things, or that hold no number.
-COUNTS = {"port", "workers", "history_len", "diary_len", "metadata_depth"}
+COUNTS = {"port", "workers", "history_len", "deliveries_len", "diary_len", "metadata_depth"}
 COUNTS |= {"max_connections", "max_instances"}
 
 

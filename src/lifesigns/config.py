@@ -251,6 +251,11 @@ class Config:
         whole(60, YEAR_S),
         "how long a webhook's deliveries are kept: a week to see what went wrong",
     )
+    deliveries_len: int = setting(
+        10_000,
+        whole(100, 10_000_000),
+        "deliveries of a webhook kept in each state: 2 KB each, so 20 MB of those that arrived",
+    )
     private_webhooks: bool = setting(
         False,
         switch(),

@@ -17,7 +17,8 @@ from lifesigns.core.access import DEFAULT_PROJECT
 from lifesigns.core.circuit import Circuit
 from lifesigns.core.line import line_of
 from lifesigns.core.signature import make_secret
-from lifesigns.core.webhook import BOUND, KIND, bound, webhook_of
+from lifesigns.core.webhook import BOUND, KIND, bound, own_id, webhook_of
+from lifesigns.core.webhook import Webhook as Hook
 from lifesigns.store.ledger import Event, Write
 from lifesigns.workers.agenda import Place
 from lifesigns.workers.courier import AT_ONCE
@@ -268,6 +269,22 @@ async def test_the_receiver_of_a_job_is_told_of_this_job_alone(
         assert got.headers["moltjobs-signature"].startswith(
             f"t={got.headers['webhook-timestamp']},v1="
         )
+
+
+async def test_an_agent_may_have_a_webhook_of_its_own_beside_the_projects(
+    hub: RunningHub, http: httpx.AsyncClient, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lifesigns.store.webhook.MOST", 0)  # it is none of those
+    ledger, webhooks = hub.hub.ledger, hub.hub.webhooks
+    await webhooks.create(DEFAULT_PROJECT, Hook(own_id("a"), there.url, SECRET))
+    assert (await http.get("/v1/webhooks")).json() == {"webhooks": []}
+    assert (await http.get("/v1/webhooks/agent:a")).json()["url"] == there.url
+    await http.put("/v1/pulse/a", json={})  # not told: it is a change
+    for agent in "ba":
+        event = Event("job.assigned", agent, {"jobId": f"of-{agent}"})
+        await ledger.commit(DEFAULT_PROJECT, [], [event])
+    await until(lambda: there.got)
+    assert [got.json["data"]["jobId"] for got in there.got] == ["of-a"]
 
 
 async def test_a_job_that_recovers_while_its_silence_is_held_is_not_told(
@@ -530,6 +547,21 @@ async def test_deliveries_of_long_ago_are_dropped(
     assert doc is not None
     await parts.courier.deliveries(Place(DEFAULT_PROJECT, number), [doc], 2**45)
     assert await sent(http, webhook) == []
+
+
+async def test_of_many_deliveries_the_oldest_are_dropped(
+    fresh_url: str, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lifesigns.workers.outbox.TRIM_EVERY", 1)
+    async with running_hub(fresh_url, deliveries_len=100) as hub, hub.client() as http:
+        webhook = await hook(http, there.url, events=["job.*"])
+        for n in range(12):  # of one lane, which has a sixteenth
+            event = Event("job.assigned", "a", {"jobId": str(n)})
+            await hub.hub.ledger.commit(DEFAULT_PROJECT, [], [event])
+            await until(lambda n=n: len(there.got) > n)  # type: ignore[misc]
+        found = await sent(http, webhook)
+    assert len(found) <= 100 // 16 + 1
+    assert json.loads(found[-1]["body"])["data"]["jobId"] == "11"
 
 
 def test_a_bound_webhook_is_kept_as_any_other() -> None:

@@ -1,10 +1,13 @@
 """Webhooks: who is told of what, where, and how people set that up.
 
 Every event has a type; a webhook names the types that it wants, of which agents, and where they
-go. A webhook may be *bound* to one job: then it is not among the project's, has the id that
-``bound_id`` gives it, and gets the events whose data name that job as ``jobId``. Whoever keeps
-jobs writes it beside the job, with the body that ``bound`` makes. Must not know how a webhook is
-kept, nor what time it is.
+go. A webhook may be *bound*, to one job or to one agent: then it is not among the project's, of
+which all are looked at for each event, but found by its id, and there may be any number of them.
+That of a job has the id that ``bound_id`` gives it, and gets the events whose data name the job as
+``jobId``; whoever keeps jobs writes it beside the job, with the body that ``bound`` makes. That of
+an agent has the id of ``own_id``, and gets the events that are about it. Neither is told of changes
+of agents, which are noted for the project's own alone. Must not know how a webhook is kept, nor
+what time it is.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from lifesigns.core.signature import check_secret
 
 KIND: Final = "webhook"  # of the documents in which webhooks are kept
 LISTED: Final = "all"  # the index of a project's own, by when they were made
-BOUND: Final = "bound"  # and of those of its jobs
+BOUND: Final = "bound"  # and of those that are bound
 
 AGENT_EVENTS: Final = (
     "agent.online",
@@ -140,6 +143,16 @@ def notes(webhooks: Iterable[Webhook]) -> str:
 def bound_id(job: str) -> str:
     """Name the webhook that is bound to a job."""
     return f"job:{job}"
+
+
+def own_id(agent: str) -> str:
+    """Name the webhook that an agent has of its own."""
+    return f"agent:{agent}"
+
+
+def is_bound(id_: str) -> bool:
+    """Tell whether a webhook of this name is bound to a job or to an agent."""
+    return id_.startswith(("job:", "agent:"))
 
 
 def bound(job: str, url: object, secret: str, now_ms: int, field_: str = "webhookUrl") -> Webhook:

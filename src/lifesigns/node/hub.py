@@ -195,7 +195,11 @@ class Hub:
         self.board = Board(self.ledger, self.letters, self.jobs)
         self.marshal = Marshal(self.ledger, self.board, self.agenda, self.ticker, self.sweeper)
         self.webhooks = Webhooks(
-            self.ledger, self.link, self.store, kept_ms=config.deliveries_s * 1000
+            self.ledger,
+            self.link,
+            self.store,
+            kept_ms=config.deliveries_s * 1000,
+            kept=config.deliveries_len,
         )
         allowance = Allowance(loopback=config.loopback, private=config.private_webhooks)
         self.sender = Sender(allowance)

@@ -8,40 +8,48 @@ changes, until what was said is what is so: a change of two at once ends well wh
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
 
 from lifesigns.core import circuit, delivery, webhook
 from lifesigns.core.circuit import Circuit, circuit_of
-from lifesigns.core.delivery import Delivery, delivery_of, home_of
+from lifesigns.core.delivery import ENDED, Delivery, delivery_of, home_of
 from lifesigns.core.errors import Conflict, NotFound, Unavailable
 from lifesigns.core.signature import SECRET_BYTES, make_secret
-from lifesigns.core.webhook import BOUND, LISTED, MOST, Webhook, notes, webhook_of
+from lifesigns.core.webhook import BOUND, LISTED, MOST, Webhook, is_bound, notes, webhook_of
 from lifesigns.store import keys
 from lifesigns.store.ledger import ANY, HOOKS, OUTBOX, Doc, Ledger, Page, Step, Write
 from lifesigns.store.link import Link
 from lifesigns.store.store import Store
 
+log = logging.getLogger(__name__)
+
 ROUNDS = 8
+TRIMMED = ("delivered", "failed", "retrying")
 DROPPED_AT_ONCE = 100
 
 
 class Webhooks:
     """The webhooks of all projects. Whatever asks raises ``Unavailable`` without the store."""
 
-    def __init__(self, ledger: Ledger, link: Link, store: Store, *, kept_ms: int) -> None:
+    def __init__(
+        self, ledger: Ledger, link: Link, store: Store, *, kept_ms: int, kept: int
+    ) -> None:
         self._ledger = ledger
         self._link = link
         self._store = store
-        self.kept_ms = kept_ms  # how long deliveries are
+        self.kept_ms = kept_ms  # how long deliveries are,
+        self._kept = kept  # and of one webhook how many in each state
 
     async def all(self, project: str) -> list[Webhook]:
-        """List a project's own, the oldest first; not those that are bound to a job."""
+        """List a project's own, the oldest first; not those that are bound."""
         page = await self._ledger.page(project, webhook.KIND, LISTED, limit=MOST, newest=False)
         return [webhook_of(doc.id, doc.body) for doc in page.docs]
 
     async def find(self, project: str, ids: Sequence[str]) -> Mapping[str, Webhook]:
-        """Read some, those bound to a job too; those that are not there are left out."""
+        """Read some, those that are bound too; those that are not there are left out."""
         docs = await self._ledger.read(project, webhook.KIND, ids)
         return {doc.id: webhook_of(doc.id, doc.body) for doc in docs if doc is not None}
 
@@ -54,7 +62,7 @@ class Webhooks:
 
     async def create(self, project: str, made: Webhook) -> None:
         """Keep a new one."""
-        if len(await self.all(project)) >= MOST:
+        if not is_bound(made.id) and len(await self.all(project)) >= MOST:
             raise Conflict(f"A project has at most {MOST} webhooks.")
         await self.open(project)
         await self._ledger.commit(project, [_write(made, 0)])
@@ -184,6 +192,26 @@ class Webhooks:
             made.indexes(),
         )
 
+    async def trim(self, project: str, number: int, ids: Iterable[str]) -> None:
+        """Drop the oldest deliveries of webhooks in a lane that has more than its share of them."""
+        most = max(1, self._kept // len(self._store.lanes(project)))
+        for id_, state in product(ids, TRIMMED):
+            page = await self._ledger.page(
+                project,
+                delivery.KIND,
+                f"{id_}/{state}",
+                number,
+                limit=DROPPED_AT_ONCE,
+                newest=False,
+            )
+            over = page.docs[: max(0, page.total - most)]
+            if not over:
+                continue
+            if state not in ENDED:
+                log.warning("webhook %s: too many wait for another try, %d dropped", id_, len(over))
+            steps = [Step([Write(delivery.KIND, doc.id, doc.version, None)]) for doc in over]
+            await self._ledger.commit_each(project, steps, number)
+
     async def _page(self, project: str, id_: str, number: int, limit: int) -> Page:
         return await self._ledger.page(project, delivery.KIND, id_, number, limit=limit)
 
@@ -194,7 +222,7 @@ def new_secret() -> str:
 
 
 def _write(made: Webhook, expect: int) -> Write:
-    index = LISTED if made.job is None else BOUND
+    index = BOUND if is_bound(made.id) else LISTED
     return Write(webhook.KIND, made.id, expect, made.body(), None, {index: made.created_ms})
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from lifesigns.core.filter import Filter
 from lifesigns.core.line import Line, admit, line_id, line_of
 from lifesigns.core.past import Life
 from lifesigns.core.payload import payload_of
-from lifesigns.core.webhook import Webhook, bound_id
+from lifesigns.core.webhook import Webhook, bound_id, own_id
 from lifesigns.store import keys, script
 from lifesigns.store.ledger import ANY, OUTBOX, Doc, Ledger, Write, outbox_member
 from lifesigns.store.link import Link
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 
 WRITES = 128  # that one step holds: it may hold the server for some ms
 ROUNDS = 16  # steps before others on the agenda get their turn
+TRIM_EVERY = 256  # entries of a lane
 LIVES = 32  # of an agent, that are looked at to see whether it flaps
 
 
@@ -68,6 +70,7 @@ class Outbox:
         self._store = store
         self._ledger = ledger
         self._webhooks = webhooks
+        self._taken: Counter[Place] = Counter()  # entries, since it was last trimmed there
         self.made = 0  # messages
         agenda.on(OUTBOX, self.handle)
 
@@ -103,10 +106,18 @@ class Outbox:
                 if now is None or now.version != taken.version:
                     return True
                 rows = rows[: max(1, len(rows) // 2)]
+        await self._trim(place, [each.id for each in webhooks], len(rows))
         left = await self._link.ask_script(
             script.OUTBOX_DONE, (outbox, keys.agenda(number)), (last, outbox_member(project))
         )
         return bool(left)
+
+    async def _trim(self, place: Place, ids: Sequence[str], taken: int) -> None:
+        """Look now and then whether too much is kept of those to whom most is told."""
+        self._taken[place] += taken
+        if self._taken[place] >= TRIM_EVERY:
+            self._taken[place] = 0
+            await self._webhooks.trim(*place, ids)
 
     async def _writes(
         self, place: Place, webhooks: Sequence[Webhook], entries: Sequence[Entry]
@@ -185,8 +196,8 @@ class Outbox:
     ) -> Known:
         """Read all by which events are judged."""
         project, number = place
-        jobs = dict.fromkeys(bound_id(event.job) for event in events if event.job is not None)
-        bound = await self._webhooks.find(project, list(jobs)) if jobs else {}
+        named = dict.fromkeys(id_ for event in events for id_ in _bound_ids(event))
+        bound = await self._webhooks.find(project, list(named)) if named else {}
         bound = {id_: each for id_, each in bound.items() if each.enabled}
         pairs = [(each, each.wanted) for each in webhooks]
         filters = {each.id: wanted for each, wanted in pairs}
@@ -222,9 +233,15 @@ class Outbox:
 def _receivers(known: Known, event: Event) -> list[Webhook]:
     """Name the webhooks to which an event may mean something."""
     receivers = [webhook for webhook, _ in known.webhooks if _concerns(webhook, event)]
-    if event.job is not None and (own := known.bound.get(bound_id(event.job))) is not None:
-        receivers.append(own)
-    return receivers
+    return receivers + [known.bound[id_] for id_ in _bound_ids(event) if id_ in known.bound]
+
+
+def _bound_ids(event: Event) -> list[str]:
+    """Name the webhooks that may be bound to what an event is about."""
+    if event.rank is not None:  # a change of an agent, of which these are not told
+        return []
+    jobs = [] if event.job is None else [bound_id(event.job)]
+    return jobs + ([own_id(event.agent)] if event.agent else [])
 
 
 def _concerns(webhook: Webhook, event: Event) -> bool:
