@@ -77,7 +77,7 @@ class Schedule:
     period: str = ""
     max_consecutive_errors: int = 5
     webhook_url: str | None = None
-    webhook_secret: str | None = None  # by which that knows who calls
+    webhook_secret: str | None = None  # by which that, and who is notified, knows who calls
     notify_url: str | None = None
     due_ms: int | None = None
     open_run: str | None = None

@@ -43,7 +43,7 @@ from lifesigns.store.operator import Operator
 from lifesigns.store.probe import PROBE, SIGNS, Probe
 from lifesigns.store.registry import Registry
 from lifesigns.store.sample import Samples
-from lifesigns.store.schedule import RUN, SCHEDULE, Schedules
+from lifesigns.store.schedule import NOTICE, RUN, SCHEDULE, Schedules
 from lifesigns.store.store import Store, Terms
 from lifesigns.store.tally import Tally
 from lifesigns.store.webhook import Webhooks
@@ -80,6 +80,7 @@ from lifesigns.workers.census import Census
 from lifesigns.workers.courier import Courier
 from lifesigns.workers.job import Foreman
 from lifesigns.workers.keeper import Keeper
+from lifesigns.workers.notifier import Notifier
 from lifesigns.workers.outbox import Outbox
 from lifesigns.workers.sampler import Sampler
 from lifesigns.workers.scheduler import Scheduler
@@ -219,6 +220,8 @@ class Hub:
         )
         self.agenda.on(SCHEDULE, self.scheduler.schedules_due)
         self.agenda.on(RUN, self.scheduler.runs_due)
+        self.notifier = Notifier(self.ledger, self.sender, self.clock)
+        self.agenda.on(NOTICE, self.notifier.due)
         self.ticker.on_tick = self._ticked
         self._inbox_channel = ""
         self._common_channel = keys.inbox(address.db)

@@ -19,13 +19,13 @@ from lifesigns.core.instant import to_text
 from lifesigns.core.model import Words
 from lifesigns.core.record import pack_words
 from lifesigns.core.run import ERROR, OPEN, SKIPPED, Run
-from lifesigns.core.schedule import Schedule, Terms, Turn
+from lifesigns.core.schedule import NOTIFY, Schedule, Terms, Turn
 from lifesigns.store import keys
 from lifesigns.store.ledger import Count, Doc, Event, Ledger, Rest, Step, Tell, Write
 from lifesigns.store.link import Link
 from lifesigns.store.store import Store
 
-SCHEDULE, RUN, BOT = "schedule", "run", "bot"
+SCHEDULE, RUN, BOT, NOTICE = "schedule", "run", "bot", "notice"
 ALL: Final = "all"  # the index of every schedule
 DIALECT: Final = "boostgpt"
 RUNS_RING: Final = f"{keys.SEPARATOR}runs"  # follows an agent's id, which never holds it
@@ -178,6 +178,7 @@ class Schedules:
             known = begun is not None and begun.run.id == run.id
             version = begun.version if begun is not None and known else 0
             writes.append(self._write_run(run, version))
+        writes += _notices(turn)
         closed = [run for run in turn.runs if run.status != SKIPPED and not run.open]
         failed = closed[-1].status == ERROR if closed else None
         return Step(
@@ -235,6 +236,31 @@ class Schedules:
                 "duration_ms": run.duration_ms or 0,
             }
         return [Count(name, field, by, self.terms.kept_ms) for field, by in counted.items() if by]
+
+
+def _notices(turn: Turn) -> list[Write]:
+    """Write what is posted to where a schedule wants to have its notices."""
+    schedule = turn.schedule
+    if schedule is None or schedule.notify_url is None:
+        return []
+    return [
+        Write(
+            NOTICE,
+            run.token,
+            0,
+            {
+                "url": schedule.notify_url,
+                "secret": schedule.webhook_secret,
+                "at_ms": run.ended_ms,
+                "tries": 0,
+                "data": dict(told.data),
+            },
+            due_ms=run.ended_ms,
+        )
+        for told in turn.told
+        for run in turn.runs
+        if told.type == NOTIFY and told.data["run"] == run.id
+    ]
 
 
 def write_schedule(schedule: Schedule, version: int) -> Write:

@@ -77,7 +77,8 @@ async def _configure(
         )
     else:
         blank = kept.schedule
-    new_secret = said.get("webhook_url") is not None and blank.webhook_secret is None
+    called = said.get("webhook_url") or said.get("notify_url")
+    new_secret = called is not None and blank.webhook_secret is None
     if new_secret:
         said["webhook_secret"] = make_secret(secrets.token_bytes(SECRET_BYTES))
     schedule = schedules.configure(blank, said, now_ms, store.terms, new=new)
