@@ -18,11 +18,13 @@ HEARTBEATS = {
     "pulse": ("PUT", "/v1/pulse/a", {}),
     "mission_control": ("POST", "/api/v1/agents/heartbeat", {"name": "A"}),
     "callboard": ("POST", "/api/v2/agents/me/heartbeat", {"runtimeId": "r"}),
+    "moltjobs": ("POST", "/agents/a/heartbeat", {}),
 }
 ENDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "pulse": ("DELETE", "/v1/pulse/a", {}),
     "mission_control": ("POST", "/api/v1/agents/a/heartbeat", {"status": "offline"}),
     "callboard": ("POST", "/api/v2/agents/me/heartbeat", {"runtimeId": "r", "status": "OFFLINE"}),
+    "moltjobs": ("DELETE", "/v1/pulse/a", {}),  # it has no word for it
 }
 
 
@@ -33,12 +35,12 @@ class Row(NamedTuple):
     says: dict[str, Any]
     state: str
     lease_s: int
-    pulse: str
+    pulse: str | None
     mission_control: str
     callboard: str
 
 
-def row(speaks: str, says: dict[str, Any], state: str, lease_s: int, *read: str) -> Row:
+def row(speaks: str, says: dict[str, Any], state: str, lease_s: int, *read: Any) -> Row:
     return Row(speaks, says, state, lease_s, *read)
 
 
@@ -69,6 +71,10 @@ TABLE = (
     ),
     row("callboard", {"status": "DEGRADED"}, "degraded", 1200, "DEGRADED", "DEGRADED", "DEGRADED"),
     row("callboard", {}, "available", 1200, "ONLINE", "ONLINE", "ONLINE"),
+    row("moltjobs", {}, "available", 1800, None, "online", "ONLINE"),
+    row("moltjobs", {"progress": "sorting"}, "available", 1800, None, "online", "ONLINE"),
+    row("moltjobs", {"jobId": "j", "progress": "x"}, "busy", 1800, None, "online", "ONLINE"),
+    row("moltjobs", {"status": "error"}, "error", 1800, "error", "error", "DEGRADED"),
 )
 
 
@@ -79,10 +85,15 @@ async def told(http: httpx.AsyncClient, method: str, path: str, body: Any = None
     return found
 
 
-async def read_by_all(root: httpx.AsyncClient, own: httpx.AsyncClient) -> tuple[str, str, str]:
-    """Read the agent as each API does; the last is its own look, which is a sign of life."""
+async def read_by_all(root: httpx.AsyncClient, own: httpx.AsyncClient) -> tuple[Any, ...]:
+    """Read the agent as each API does; the last is its own look, which is a sign of life.
+
+    MoltJobs knows but two words, which say whether it is alive.
+    """
     shown = await told(root, "GET", "/v1/pulse/a")
     record = await told(root, "GET", "/api/v1/agents/a")
+    worker = await told(root, "GET", "/agents/a")
+    assert worker["data"]["status"] == ("ONLINE" if shown["alive"] else "OFFLINE")
     home = await told(own, "GET", "/api/v2/home")
     return shown["status"], record["status"], home["runtimePresence"]["state"]
 
