@@ -51,6 +51,9 @@ async def test_a_hub_samples_by_itself(hub: RunningHub, http: httpx.AsyncClient)
     (first, *_) = await until_told(point)
     assert (first["total"], first["counts"]) == (1, {"busy": 1})
     assert from_text(first["at"]) % 10_000 == 0
+    metrics = (await http.get("/metrics")).text
+    assert "lifesigns_samples_total 0.0" not in metrics
+    assert "lifesigns_look_seconds 0.0\n" not in metrics
 
 
 async def test_points_tell_the_fleet_as_it_was(hub: RunningHub, http: httpx.AsyncClient) -> None:

@@ -89,6 +89,32 @@ async def test_every_project_has_samples_of_its_own(fresh_url: str) -> None:
         assert theirs.counts["status"] == {"packing": 1}
 
 
+class Slow(Samples):
+    """Samples that take longer to be kept than there is between two steps."""
+
+    async def write(self, project: str, sample: Sample) -> bool:
+        await asyncio.sleep(0.06)
+        return await super().write(project, sample)
+
+
+async def test_what_is_seen_a_step_later_is_a_sample_of_that_step(
+    fresh_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampler_module, "FINE", Grain("fine", 50, 1_000, 1_000))
+    async with station(fresh_url) as here:
+        await Registry(here.link).create_project("shop", now_ms=1)
+        await here.store.know("shop")
+        await here.opened("a")
+        other = Session(here.ingest)
+        other.open(here.store.lane("shop", "b"), "b", "i", 30_000, Words())
+        await until(lambda: other.outcomes)
+        await sampler(here, of=Slow).look(AT_MS)
+        (first,), (second,) = await found(here), await found(here, "shop")
+        assert first.at_ms == AT_MS
+        assert second.at_ms > AT_MS
+        assert second.at_ms % 50 == 0
+
+
 async def test_a_deleted_project_does_not_keep_others_from_being_sampled(fresh_url: str) -> None:
     async with station(fresh_url) as here:
         await here.opened("a")

@@ -176,7 +176,7 @@ def pack_samples(samples: Iterable[Sample]) -> bytes:
         )
         for sample in samples
     ]
-    return zlib.compress(msgpack.packb(packed), 9)
+    return zlib.compress(msgpack.packb(packed))
 
 
 def unpack_samples(packed: bytes) -> list[Sample]:

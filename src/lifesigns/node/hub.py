@@ -271,6 +271,7 @@ class Hub:
             hold=self.hold,
             census=Census(self.store),
             samples=samples,
+            sampler=self.sampler,
             feed=self.feed,
             lobby=self.lobby,
             limits=limits,

@@ -50,6 +50,8 @@ class Samples:
     def __init__(self, link: Link, store: Store) -> None:
         self._link = link
         self._store = store
+        self._loop = asyncio.get_running_loop()
+        self.worked_s = 0.0  # how long others had no turn of the loop, so far
 
     async def take_turn(self, node: str, lease_ms: int) -> bool:
         """Take or keep the turn to sample; answer whether it is this hub's."""
@@ -86,6 +88,7 @@ class Samples:
             fine, coarse = await asyncio.gather(
                 self._chunk(project, FINE, fine_ms), self._chunk(project, COARSE, coarse_ms)
             )
+            began = self._loop.time()
             samples = _read(fine)
             if sample.at_ms in samples:
                 return False
@@ -95,6 +98,7 @@ class Samples:
                 *_written(FINE, fine_ms, fine, samples, sample.at_ms),
                 *_written(COARSE, coarse_ms, coarse, sums, sample.at_ms),
             ]
+            self.worked_s += self._loop.time() - began
             names = (_name(project, FINE), _name(project, COARSE))
             if await self._link.ask_script(script.SAMPLE, names, tuple(arguments)):
                 return True

@@ -57,6 +57,7 @@ from lifesigns.web.rate import Rate
 from lifesigns.web.sharing import allowed, shared_with
 from lifesigns.workers.census import Census
 from lifesigns.workers.courier import Courier
+from lifesigns.workers.sampler import Sampler
 from lifesigns.workers.sweeper import Sweeper
 from lifesigns.workers.ticker import Ticker
 from lifesigns.workers.warden import Warden
@@ -88,6 +89,7 @@ class Desk:
     hold: Hold
     census: Census
     samples: Samples
+    sampler: Sampler
     feed: Feed
     lobby: Lobby
     limits: Limits

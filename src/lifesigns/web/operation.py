@@ -155,6 +155,7 @@ class Gauges(Collector):
                 desk.lobby.delegation.holds,
             ),
             ("claims_wanted", "Delegators that wait for an agent", delegation.waiters),
+            ("look_seconds", "How long the latest look at all fleets took", desk.sampler.took_s),
             ("feed_lag_seconds", "How late this hub hears its own tick", desk.feed.lag_s),
             ("store_up", "Whether the store answers", int(desk.store.up)),
         ):
@@ -174,6 +175,7 @@ class Gauges(Collector):
                 "Tries to claim that found the agent altered",
                 desk.lobby.claims.refused,
             ),
+            ("samples", "Samples of fleets that this hub took", desk.sampler.taken),
             ("healed", "Changes that were missed and read from the log", desk.feed.healed),
             ("resyncs", "Lanes that were read anew", desk.feed.resyncs),
         ):

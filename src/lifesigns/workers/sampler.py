@@ -72,12 +72,20 @@ class Sampler:
             log.info("the turn to sample is left to run out: %s", away)
 
     async def look(self, at_ms: int) -> bool:
-        """Look at all fleets if it is this hub's turn; answer whether it was, to the end."""
+        """Look at all fleets if it is this hub's turn; answer whether it was, to the end.
+
+        Of many projects the last ones are looked at so much later that it is another step.
+        """
         if not await self._renew():
             return False
         began = self._loop.time()
         for project in await self._samples.projects():
-            if not await self._look_at(project, at_ms):
+            steps = int((self._loop.time() - began) * 1000) // FINE.step_ms
+            worked_s = self._samples.worked_s
+            if not await self._look_at(project, at_ms + steps * FINE.step_ms):
+                return False
+            await self._rest(self._samples.worked_s - worked_s)
+            if self._loop.time() > self._renewed_at + RENEW_S and not await self._renew():
                 return False
         self.took_s = self._loop.time() - began
         return True
@@ -99,11 +107,15 @@ class Sampler:
                     for packed in page[start : start + SLICE]:
                         if (living := read_living(packed, at_ms)) is not None:
                             look.add(*living)
-                    await asyncio.sleep((self._loop.time() - began) * (1 / SHARE - 1))
+                    await self._rest(self._loop.time() - began)
                 if self._loop.time() > self._renewed_at + RENEW_S and not await self._renew():
                     return False
         self.taken += await self._samples.write(project, look.end(at_ms))
         return True
+
+    async def _rest(self, worked_s: float) -> None:
+        """Leave the rest of the time to others."""
+        await asyncio.sleep(worked_s * (1 / SHARE - 1))
 
     async def _renew(self) -> bool:
         self._renewed_at = self._loop.time()
