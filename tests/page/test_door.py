@@ -78,3 +78,22 @@ async def test_no_key_stands_in_any_address(http: httpx.AsyncClient, reader: Rea
     for each in reader.asked:
         assert reader.hub.key not in each.url
         assert not re.search(r"ticket=lt_", each.url)
+
+
+async def test_the_root_key_looks_at_one_project_after_the_other(
+    hub: RunningHub, http: httpx.AsyncClient, reader: Reader
+) -> None:
+    await http.post("/v1/projects", json={"name": "other"})
+    await http.put("/v1/pulse/here", json={"status": "idle"})
+    there = {"X-Lifesigns-Project": "other"}
+    await http.put("/v1/pulse/there", json={"status": "failed"}, headers=there)
+    page = await reader.open("#/table")
+    await expect(page.locator(".rows .row")).to_have_attribute("data-id", "here")
+    await page.get_by_label("Project").select_option("other")
+    await reader.count("error", 1)
+    await reader.count("available", 0)
+    await page.reload()
+    await reader.count("error", 1)
+    await page.get_by_label("Project").select_option("default")
+    await reader.count("available", 1)
+    await reader.count("error", 0)

@@ -12,7 +12,7 @@ from playwright.async_api import expect
 from tests.chaos.proxy import Proxy
 from tests.hub import Reachable, RunningHub, hub_process, running_hub
 from tests.page.reader import Reader, reading
-from tests.server import free_port
+from tests.server import Server, free_port
 
 TALL = {"width": 1360, "height": 4200}
 ROWS = (
@@ -167,3 +167,25 @@ async def test_what_agents_say_is_text_whatever_it_is(
         await expect(page.locator("main .panel").first).to_be_visible()
     assert await page.locator("main img, main script, main b:text('bold')").count() == 0
     assert asked == []
+
+
+async def test_a_store_that_is_away_and_a_pause_of_expiry_are_told_on_top() -> None:
+    server = Server()
+    try:
+        async with running_hub(server.start().url) as hub, reading(hub, broken=True) as reader:
+            async with hub.client() as http:
+                await http.put("/v1/pulse/digger", json={"status": "idle", "ttl": 600})
+            page = await reader.open("#/")
+            await reader.count("available", 1)
+            server.kill()
+            await expect(page.locator(".b-away")).to_contain_text("has lost its store")
+            server.start()
+            await expect(page.locator(".b-away")).to_have_count(0)
+            # The store has come back empty, and so is the page.
+            await expect(page.locator(".headline")).to_have_text("No agent has been here yet")
+            hub.hub.fanout.held(hub.hub.clock.at_ms(hub.hub.lobby.loop.time()) + 60_000)
+            await expect(page.locator(".b-held")).to_contain_text("Expiry is paused until")
+            faults = [each for each in reader.faults if "503" not in each]
+            reader.faults[:] = faults  # what was asked for meanwhile
+    finally:
+        server.discard()

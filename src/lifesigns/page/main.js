@@ -3,13 +3,13 @@
 import { Agent } from "./agent.js";
 import { Banners } from "./banner.js";
 import { Capacity } from "./capacity.js";
-import { fill, h, write } from "./element.js";
+import { choice, fill, h, write } from "./element.js";
 import { Fleet } from "./fleet.js";
 import { Keys } from "./key.js";
 import { Overview } from "./overview.js";
 import { kept, link, read } from "./route.js";
 import { Schedules } from "./schedule.js";
-import { forgetKey, guarded, keptKey, open, redeem, ticketOfAddress } from "./session.js";
+import { chooseProject, chooseTheme, chosenProject, chosenTheme, forgetKey, guarded, keptKey, open, redeem, ticketOfAddress } from "./session.js";
 import { signIn } from "./signin.js";
 import { Table } from "./table.js";
 import { setClock } from "./time.js";
@@ -53,6 +53,7 @@ export class Page {
       if (time) setClock(time);
       this._mark("on", node ? "live" : "live, by event stream", node ? `Connected to hub ${node}` : "No WebSocket passes here");
       this._view?.connected?.();
+      this._offer();
     });
     this.hub.addEventListener("disconnected", () => this._mark("off", "reconnecting", "The line broke"));
     this.hub.closed.then(({ code, reason }) => this._closed(code, reason));
@@ -62,7 +63,9 @@ export class Page {
     this._view = null;
     this._at = "";
     this._ended = false;
-    fill(tools, this._line, h("button", { type: "button", onclick: () => this._switch(), "aria-label": "Light or dark" }, "◐"), guarded && h("button", { type: "button", onclick: () => this._leave() }, "Sign out"));
+    this._projects = h("span");
+    this._key = key;
+    fill(tools, this._projects, this._line, h("button", { type: "button", onclick: () => this._switch(), "aria-label": "Light or dark" }, "◐"), guarded && h("button", { type: "button", onclick: () => this._leave() }, "Sign out"));
     this._route = () => this.show();
     addEventListener("hashchange", this._route);
     this._recolour = () => this._view?.recolour?.();
@@ -101,6 +104,25 @@ export class Page {
     }
   }
 
+  /** Offer the projects, if there is more than one, to whoever may look at all. */
+  async _offer() {
+    if (this.hub.scope !== "root") return;
+    const told = await this.ask("GET", "/v1/projects").catch(() => null); // then the own one is shown
+    const names = (told?.projects ?? []).map((/** @type {{name: string}} */ { name }) => name).sort();
+    if (names.length < 2) return;
+    const chosen = chosenProject() || "default";
+    fill(this._projects, choice("Project", names.map((/** @type {string} */ name) => [name, name]), chosen, (name) => this._move(name)));
+  }
+
+  /** Look at another project. @param {string} name */
+  _move(name) {
+    chooseProject(name === "default" ? "" : name);
+    this.hub.close();
+    this._stop();
+    location.hash = "#/";
+    new Page(this._key);
+  }
+
   /** @param {string} look @param {string} text @param {string} title */
   _mark(look, text, title) {
     this._line.className = `wire wire-${look}`;
@@ -112,7 +134,7 @@ export class Page {
     const root = document.documentElement;
     const now = root.dataset.theme ?? (dark.matches ? "dark" : "light");
     root.dataset.theme = now === "dark" ? "light" : "dark";
-    localStorage.setItem("lifesigns.theme", root.dataset.theme);
+    chooseTheme(root.dataset.theme);
     this._recolour();
   }
 
@@ -132,13 +154,17 @@ export class Page {
   /** @param {string} why */
   _end(why) {
     if (this._ended) return;
+    this._stop();
+    enter(why);
+  }
+
+  _stop() {
     this._ended = true;
     removeEventListener("hashchange", this._route);
     dark.removeEventListener("change", this._recolour);
     this._view?.end();
     this.fleet.end();
     this.banners.end();
-    enter(why);
   }
 }
 
@@ -151,7 +177,7 @@ function enter(why) {
 }
 
 async function begin() {
-  const theme = localStorage.getItem("lifesigns.theme");
+  const theme = chosenTheme();
   if (theme) document.documentElement.dataset.theme = theme;
   const ticket = ticketOfAddress();
   if (ticket) {

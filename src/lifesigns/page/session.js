@@ -4,6 +4,20 @@ import { Hub, login } from "/lifesigns.js";
 
 const KEY = "lifesigns.key";
 const PROJECT = "lifesigns.project";
+const THEME = "lifesigns.theme";
+
+/** What a browser remembers; one that may not answers that it remembers nothing.
+ * @type {{browser: () => Storage, tab: () => Storage}} */
+const STORES = { browser: () => localStorage, tab: () => sessionStorage };
+
+/** @param {"browser" | "tab"} where @param {(store: Storage) => any} use */
+function remembered(where, use) {
+  try {
+    return use(STORES[where]());
+  } catch {
+    return null;
+  }
+}
 
 /** Whether this hub asks for keys. */
 export const guarded = document.documentElement.dataset.auth !== "off";
@@ -11,20 +25,19 @@ export const guarded = document.documentElement.dataset.auth !== "off";
 /** The key that was kept: in this browser if that was asked for, in this tab after a ticket.
  * @returns {string | null} */
 export function keptKey() {
-  return localStorage.getItem(KEY) ?? sessionStorage.getItem(KEY);
+  return remembered("browser", (store) => store.getItem(KEY)) ?? remembered("tab", (store) => store.getItem(KEY));
 }
 
 /** Keep a key. @param {string} key @param {"browser" | "tab" | "nowhere"} where */
 export function keepKey(key, where) {
   forgetKey();
-  if (where === "browser") localStorage.setItem(KEY, key);
-  if (where === "tab") sessionStorage.setItem(KEY, key);
+  if (where !== "nowhere") remembered(where, (store) => store.setItem(KEY, key));
 }
 
 export function forgetKey() {
-  localStorage.removeItem(KEY);
-  sessionStorage.removeItem(KEY);
-  sessionStorage.removeItem(PROJECT);
+  remembered("browser", (store) => store.removeItem(KEY));
+  remembered("tab", (store) => store.removeItem(KEY));
+  remembered("tab", (store) => store.removeItem(PROJECT));
 }
 
 /** Take a login ticket out of the address, so that it stands in no history.
@@ -44,11 +57,24 @@ export async function redeem(ticket) {
   return key;
 }
 
-export const chosenProject = () => sessionStorage.getItem(PROJECT) ?? "";
+/** The project that the root key looks at in this tab; "" for its own. @returns {string} */
+export function chosenProject() {
+  return remembered("tab", (store) => store.getItem(PROJECT)) ?? "";
+}
 
 /** @param {string} project */
 export function chooseProject(project) {
-  sessionStorage.setItem(PROJECT, project);
+  remembered("tab", (store) => store.setItem(PROJECT, project));
+}
+
+/** Light or dark, if the reader chose. @returns {string | null} */
+export function chosenTheme() {
+  return remembered("browser", (store) => store.getItem(THEME));
+}
+
+/** @param {string} theme */
+export function chooseTheme(theme) {
+  remembered("browser", (store) => store.setItem(THEME, theme));
 }
 
 /** Open the line. @param {string | null} key */

@@ -36,7 +36,7 @@ const HOOKS = {
   worry,
   text: ({ name, url, events, id }) => [name, url, id, ...events].join(" "),
   columns: [
-    ["To", ({ name, url, id }) => h("a", { href: link("webhooks", { name: id }), class: "name" }, name ?? url)],
+    ["To", ({ name, url, id }) => h("a", { href: link("webhooks", { name: id }), class: "name" }, name ?? "(no name)")],
     ["Address", ({ url }) => h("span", { class: "id" }, url)],
     ["Told of", ({ events }) => events.join(", ")],
     ["Health", stands],
