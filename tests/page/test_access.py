@@ -20,6 +20,7 @@ PLACES = {
     "#/table": ".rows .row",
     "#/agent/a-error": ".timeline",
     "#/capacity": ".capacity select option:nth-child(5)",
+    "#/jobs": "tbody tr",
     "#/schedules": "tbody tr",
     "#/webhooks": "tbody tr",
     "#/keys": "tbody tr",
@@ -34,6 +35,7 @@ async def fleet(http: httpx.AsyncClient) -> None:
     await http.delete("/v1/pulse/gone")
     await http.post("/v1/keys", json={"scope": "watch", "name": "a key"})
     await http.post("/v1/webhooks", json={"url": "http://127.0.0.1:1/", "events": ["job.*"]})
+    await http.post("/jobs", json={"title": "a job"})
     await Bot(http, "a-bot").configure(prompt="Look around", enabled=True)
 
 

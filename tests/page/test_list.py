@@ -10,8 +10,8 @@ from playwright.async_api import expect
 
 from lifesigns.core.instant import to_text
 from tests.bot import Bot
-from tests.hub import RunningHub
-from tests.page.reader import Reader
+from tests.hub import RunningHub, running_hub
+from tests.page.reader import Reader, reading
 
 HOUR_MS = 3_600_000
 
@@ -118,3 +118,32 @@ async def test_a_webhook_in_trouble_is_first_and_its_message_can_be_sent_again(
         await page.locator("tr", has_text="quiet").get_by_role("button", name="Switch off").click()
         await page.get_by_role("dialog").get_by_role("button", name="Switch off").click()
         await expect(page.locator("tr", has_text="quiet")).to_contain_text("switched off")
+
+
+async def test_a_job_whose_agent_is_silent_is_first_and_stands_at_its_agent(
+    fresh_url: str,
+) -> None:
+    async with (
+        running_hub(fresh_url, dispute_delay_s=0.5) as hub,
+        hub.client() as http,
+        reading(hub) as reader,
+    ):
+        for title, window_s in (("Dig <here>", 1), ("Look there", 600)):
+            said = {"title": title, "windowSeconds": window_s}
+            job = (await http.post("/jobs", json=said)).json()["data"]
+            moved = await http.post(f"/jobs/{job['id']}/assign", json={"agentId": "digger"})
+            assert moved.status_code == 200, moved.text
+            body = {"jobId": job["id"], "progress": "begun"}
+            assert (await http.post("/agents/digger/heartbeat", json=body)).status_code == 200
+        page = await reader.open("#/jobs")
+        rows = page.locator("tbody tr")
+        await expect(rows).to_have_count(2)
+        await expect(rows.first).to_contain_text("Dig <here>")
+        await expect(rows.first).to_contain_text("may be disputed or reclaimed")
+        await page.goto(f"{hub.url}/#/agent/digger")
+        await expect(page.locator(".works")).to_contain_text("Look there")
+        await page.goto(f"{hub.url}/#/jobs")
+        await rows.first.get_by_role("button", name="Reclaim").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Reclaim").click()
+        await expect(page.locator("tr", has_text="Dig <here>")).to_contain_text("open")
+        await expect(rows.first).to_contain_text("Look there")

@@ -147,6 +147,20 @@ class TestLooks:
             assert (await census.take(DEFAULT_PROJECT, "state")).counts == {"available": 1}
             assert store.looks == 2
 
+    async def test_a_look_that_takes_long_is_not_begun_once_more_meanwhile(
+        self, fresh_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A hundred thousand agents took longer than an answer is good for, and looks piled up."""
+        async with station(fresh_url) as at:
+            store = await looked_at(at)
+            census = Census(store)
+            monkeypatch.setattr(census_module, "GOOD_S", -1.0)
+            first, second = (
+                asyncio.create_task(census.take(DEFAULT_PROJECT, "state")) for _ in "ab"
+            )
+            await asyncio.gather(first, second)
+            assert store.looks == 1
+
     async def test_a_look_that_failed_is_not_remembered(self, fresh_url: str) -> None:
         async with station(fresh_url) as here:
             await fleet(here)

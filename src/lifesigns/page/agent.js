@@ -73,7 +73,7 @@ export class Agent {
         { class: "column" },
         panel("Signs of life", "signs", this._clocks, this._copies),
         panel("Claims on it", "claims", this._claims),
-        panel("Schedules and runs", "work", this._work),
+        panel("Work", "work", this._work),
         panel("What it says", "words", this._words),
         panel("About it", "about", this._facts),
       ),

@@ -1,6 +1,6 @@
 /** Where each agent's cell lies: groups become blocks, blocks stand on shelves. It draws nothing. */
 
-const PITCHES = [26, 22, 19, 16, 14, 12, 10, 9, 8, 7, 6, 5, 4, 3];
+const PITCHES = [26, 22, 19, 16, 14, 12, 10, 9, 8, 7, 6, 5, 4, 3, 2];
 const HEADER = 24; // above a block, for its name
 const GUTTER = 22; // between blocks
 const LEAST_WIDTH = 96; // of a block, so that its name can be read

@@ -5,6 +5,7 @@ import { Banners } from "./banner.js";
 import { Capacity } from "./capacity.js";
 import { choice, fill, h, write } from "./element.js";
 import { Fleet } from "./fleet.js";
+import { Jobs } from "./job.js";
 import { Keys } from "./key.js";
 import { Overview } from "./overview.js";
 import { kept, link, read } from "./route.js";
@@ -31,6 +32,7 @@ const VIEWS = {
   table: ["Table", Table],
   agent: ["", Agent],
   capacity: ["Capacity", Capacity],
+  jobs: ["Jobs", Jobs],
   schedules: ["Schedules", Schedules],
   webhooks: ["Webhooks", Webhooks],
   keys: ["Keys", Keys],

@@ -226,7 +226,7 @@ export class FleetMap {
     const pen = this._pen;
     const { pitch } = this.layout;
     if (pitch < SHAPED_PITCH) {
-      const gap = pitch > 3 ? 1 : 0.5;
+      const gap = pitch > 3 ? 1 : 0; // smaller ones with gaps would be a net
       return pen.fillRect(x, y, pitch - gap, pitch - gap);
     }
     const gap = pitch * 0.14;

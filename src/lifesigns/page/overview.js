@@ -11,7 +11,8 @@ import { nowMs, when } from "./time.js";
 
 /** @typedef {import("./fleet.js").Fleet} Fleet */
 
-const STATS_MS = 5_000;
+const STATS_MS = 5_000; // between two questions; the hub looks at all agents for an answer,
+const STATS_REST = 10; // so that it rests many times as long as that took
 const CHART_MS = 15 * 60_000;
 const HOVER_MS = 120;
 /** @type {[string, string][]} */
@@ -44,12 +45,14 @@ export class Overview {
     this.route();
     this._draw();
     this._measured();
+    this._asking = false;
+    this._timer = 0;
     this._ask();
-    this._timer = setInterval(() => this._ask(), STATS_MS);
   }
 
   end() {
-    clearInterval(this._timer);
+    clearTimeout(this._timer);
+    this._asking = true; // for ever: nothing is asked any more
     clearTimeout(this._hovering);
     this._fleet.removeEventListener("altered", this._altered);
     this._fleet.removeEventListener("measured", this._onmeasured);
@@ -126,6 +129,7 @@ export class Overview {
     this._altered = (/** @type {Event} */ event) => {
       const { ids, anew } = /** @type {CustomEvent} */ (event).detail;
       this._map.take(ids, anew);
+      if (anew) this._ask();
       if (anew) this._feed.refill();
       else this._feed.take();
       this._draw();
@@ -234,7 +238,15 @@ export class Overview {
   }
 
   async _ask() {
+    // First who is there: the rest would only make that come later.
+    if (this._asking || !this._fleet.known) return;
+    this._asking = true;
+    clearTimeout(this._timer);
+    const begun = performance.now();
     const stats = await this._page.ask("GET", "/v1/stats").catch(() => null); // the line tells why
+    if (!this.root.isConnected) return;
+    this._asking = false;
+    this._timer = setTimeout(() => this._ask(), Math.max(STATS_MS, STATS_REST * (performance.now() - begun)));
     if (!stats) return;
     this._page.banners.take(stats);
     const { beats_per_s, changes_per_s, claims, watchers, store } = stats;

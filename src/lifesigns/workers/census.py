@@ -45,8 +45,10 @@ class Census:
         question = (project, by, value)
         taken_at, look = self._looks.get(question, (0.0, None))
         now = self._loop.time()
-        if look is None or now - taken_at > GOOD_S or (look.done() and look.exception()):
+        # One that is under way serves all, however long it takes: several would take longer yet.
+        if look is None or (look.done() and (now - taken_at > GOOD_S or look.exception())):
             look = self._loop.create_task(self._look(*question))
+            look.add_done_callback(_forgive)
             self._looks.pop(question, None)
             self._looks[question] = (now, look)
             if len(self._looks) > REMEMBERED:
@@ -63,3 +65,9 @@ class Census:
             if presence.alive:
                 tally.add(presence, by, value)
         return tally
+
+
+def _forgive(look: asyncio.Task[Tally]) -> None:
+    """Take the error of a look for which nobody waits any more."""
+    if not look.cancelled():
+        look.exception()
