@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -48,6 +49,7 @@ def test_silence_flags_a_job_after_its_window_and_once(status: str) -> None:
 
 def test_longer_silence_makes_it_disputable_once() -> None:
     flagged = elapse(job(), TERMS, NOW + WINDOW).job
+    flagged = replace(flagged, poster="p")
     open_to_all, (told,) = elapse(flagged, TERMS, NOW + 1_500)
     assert open_to_all.disputable
     assert told.type == "job.disputable"
@@ -109,6 +111,16 @@ def test_a_window_begins_where_agents_can_be_heard_again() -> None:
     flagged = elapse(job(), TERMS, NOW + WINDOW).job
     assert held_due_ms(flagged, TERMS, NOW + 1_400) == NOW + 2_400
     assert held_due_ms(job(OPEN), TERMS, NOW) is None
+
+
+def test_a_job_that_nobody_posted_is_forgotten_when_it_was_left_alone_for_long() -> None:
+    left = elapse(elapse(job(), TERMS, NOW + WINDOW).job, TERMS, NOW + 1_500).job
+    assert due_ms(left, TERMS) == held_due_ms(left, TERMS, NOW + 10**9) == NOW + 91_500
+    assert elapse(left, TERMS, NOW + 91_500) == (left, ())
+    assert not over(left, TERMS, NOW + 91_499)
+    assert over(left, TERMS, NOW + 91_500)
+    assert not over(replace(left, poster="p"), TERMS, NOW + 10**9)
+    assert not over(beat(left, "a", None, NOW).job, TERMS, NOW + 10**9)
 
 
 @pytest.mark.parametrize("status", STATUSES)

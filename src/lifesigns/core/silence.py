@@ -49,19 +49,28 @@ def beat(job: Job, agent: str, report: str | None, now_ms: int) -> Turn:
     return Turn(heard, turn.told)
 
 
-def due_ms(job: Job, terms: Terms) -> int | None:
-    """Tell when time alone alters a job: it is silent for too long, or was kept for long enough."""
+def ends_ms(job: Job, terms: Terms) -> int | None:
+    """Tell when a job is forgotten: it is closed, or nobody has posted it and it was left alone."""
     if job.status in CLOSED:
         return job.since_ms + terms.kept_ms
+    if job.poster is None and job.disputable and job.disputable_ms is not None:
+        return job.disputable_ms + terms.kept_ms
+    return None
+
+
+def due_ms(job: Job, terms: Terms) -> int | None:
+    """Tell when time alone alters a job: it is silent for too long, or was kept for long enough."""
     if job.status not in WORKED or job.disputable:
-        return None
+        return ends_ms(job, terms)
     return job.quiet_ms + job.window_ms if job.disputable_ms is None else job.disputable_ms
 
 
 def held_due_ms(job: Job, terms: Terms, gap_ms: int) -> int | None:
     """Tell the same where nobody could be heard until ``gap_ms``: each has one window from then."""
     due = due_ms(job, terms)
-    return due if due is None or job.status in CLOSED else max(due, gap_ms + job.window_ms)
+    if due is None or ends_ms(job, terms) is not None:
+        return due
+    return max(due, gap_ms + job.window_ms)
 
 
 def look_ms(job: Job, terms: Terms, gap_ms: int = 0) -> int | None:
@@ -74,14 +83,15 @@ def look_ms(job: Job, terms: Terms, gap_ms: int = 0) -> int | None:
 
 
 def over(job: Job, terms: Terms, now_ms: int) -> bool:
-    """Tell whether a closed job was kept for long enough."""
-    return job.status in CLOSED and now_ms >= job.since_ms + terms.kept_ms
+    """Tell whether a job was kept for long enough."""
+    ends = ends_ms(job, terms)
+    return ends is not None and now_ms >= ends
 
 
 def elapse(job: Job, terms: Terms, now_ms: int) -> Turn:
     """Judge a silence that has lasted until now; what is not due is not altered."""
     due = due_ms(job, terms)
-    if job.status not in WORKED or due is None or due > now_ms:
+    if job.status not in WORKED or job.disputable or due is None or due > now_ms:
         return Turn(job)
     if job.inactive_ms is None:
         flagged = replace(job, inactive_ms=now_ms, disputable_ms=now_ms + terms.dispute_ms)

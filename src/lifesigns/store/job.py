@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple
 
 from lifesigns.core import circuit, webhook
 from lifesigns.core.errors import Conflict, NotFound
+from lifesigns.core.job import MESSAGE as MESSAGE_TYPE
 from lifesigns.core.job import (
-    ASSIGNED,
-    IN_PROGRESS,
+    WORKED,
     Job,
     Message,
     Terms,
@@ -28,7 +28,6 @@ from lifesigns.core.job import (
     tell,
     unpack,
 )
-from lifesigns.core.job import MESSAGE as MESSAGE_TYPE
 from lifesigns.core.silence import look_ms
 from lifesigns.core.webhook import bound_id
 from lifesigns.store import keys
@@ -38,6 +37,7 @@ from lifesigns.store.ledger import ANY, Doc, Event, Ledger, Step, Write
 HOOK_KINDS: Final = (webhook.KIND, circuit.KIND)
 JOB: Final = "job"  # the kind of the documents, and of what an agent is told
 MESSAGE: Final = "job_message"
+AT_WORK: Final = "WORKED"  # in the place of a status: those of which an agent has to be heard
 SCANNED: Final = 100  # documents that are looked through at a time
 
 Judge = Callable[[Job | None], Turn]
@@ -181,13 +181,8 @@ class Jobs:
 
     async def worked_on(self, project: str, agent: str) -> list[Job]:
         """Read what an agent works on now, or will."""
-        pages = await asyncio.gather(
-            *[
-                self._ledger.page(project, JOB, index_of(status, agent), limit=SCANNED)
-                for status in (ASSIGNED, IN_PROGRESS)
-            ]
-        )
-        return [unpack(doc.body) for page in pages for doc in page.docs]
+        page = await self._ledger.page(project, JOB, index_of(AT_WORK, agent), limit=SCANNED)
+        return [unpack(doc.body) for doc in page.docs]
 
     async def works_for(self, project: str, agent: str, poster: str) -> bool:
         """Tell whether an agent has, or has had, a job of a poster."""
@@ -230,6 +225,8 @@ class Jobs:
             for agent in {"", job.agent or ""}
             for poster in {"", job.poster or ""}
         }
+        if job.status in WORKED and job.agent is not None:
+            indexes[index_of(AT_WORK, job.agent)] = float(job.created_ms)
         due_ms = look_ms(job, self.terms, gap_ms)
         return Write(JOB, job.id, held.version, pack(job), due_ms, indexes)
 

@@ -1,4 +1,7 @@
-"""How many beats an agent sent on each day, for the dialects that reckon with it."""
+"""How many beats an agent sent on each day, for the dialects that reckon with it.
+
+A tally goes with its agent, and by itself when nothing was counted for long.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,6 @@ class Tally:
         found = await self._link.ask("HGETALL", self._key(project, agent))
         counts = zip(map(int, found[::2]), map(int, found[1::2]), strict=True)
         return {_date(day): count for day, count in sorted(counts)}
-
-    async def forget(self, project: str, agent: str) -> None:
-        """Drop an agent's tally."""
-        await self._link.ask("DEL", self._key(project, agent))
 
     def _key(self, project: str, agent: str) -> str:
         return keys.tally(project, self._store.lane(project, agent).number, agent)

@@ -261,7 +261,7 @@ local function forget(name)
   event_of_change('g', name, rec[RANK], rec[RANK])
   recs[name], dirty[name], body[name], turn[name], gone[name] = nil, nil, nil, false, false
   redis.call('HDEL', KEYS[2], name)
-  redis.call('DEL', own_key('past', name), own_key('lives', name), own_key('inbox', name))
+  redis.call('DEL', own_key('past', name), own_key('lives', name), own_key('inbox', name), own_key('tally', name))
   for _, told in ipairs({past, lives}) do -- in this very call, too
     for i = #told, 1, -1 do
       if told[i][1] == name then table.remove(told, i) end
