@@ -419,6 +419,17 @@ async def test_a_dead_receiver_is_left_in_peace(
     assert (health["circuit"], health["failures"]) == ("closed", 0)
 
 
+async def test_how_many_arrived_is_counted(http: httpx.AsyncClient, there: Receiver) -> None:
+    there.answers = [answer(500, Retry_After="3600")]
+    webhook = await hook(http, there.url)
+    for agent in "abc":
+        await http.put(f"/v1/pulse/{agent}", json={})
+    await until_sent(http, webhook, "delivered", 2)
+    counted = (await http.get("/metrics")).text.splitlines()
+    assert "lifesigns_webhooks_delivered_total 2.0" in counted
+    assert "lifesigns_webhooks_failures_total 1.0" in counted
+
+
 async def test_what_failed_does_not_hold_back_what_came_later(
     http: httpx.AsyncClient, there: Receiver
 ) -> None:

@@ -255,6 +255,26 @@ async def test_a_name_that_changes_its_address_is_asked_once(there: Receiver) ->
         await sender(resolve=resolve).post(f"http://h:{there.port}/", b"", {})
 
 
+async def test_who_asks_for_a_name_meanwhile_shares_the_answer(there: Receiver) -> None:
+    asked, known = [], asyncio.Event()
+
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        asked.append(host)
+        await known.wait()
+        return ["127.0.0.1"]
+
+    post = sender(resolve=resolve).post
+    posts = [asyncio.create_task(post(f"http://h:{there.port}/", b"", {})) for _ in range(5)]
+    await until(lambda: asked)
+    posts[0].cancel()  # whoever asked first need not stay
+    await asyncio.wait(posts[:1])
+    known.set()
+    assert all(answer.ok for answer in await asyncio.gather(*posts[1:]))
+    assert asked == ["h"]
+    assert (await post(f"http://h:{there.port}/", b"", {})).ok
+    assert asked == ["h", "h"]
+
+
 async def test_of_several_addresses_the_refused_ones_are_left_out(there: Receiver) -> None:
     assert (
         await sender(resolve=leads_to("10.0.0.1", "127.0.0.1")).post(

@@ -156,6 +156,7 @@ class Gauges(Collector):
             ),
             ("claims_wanted", "Delegators that wait for an agent", delegation.waiters),
             ("look_seconds", "How long the latest look at all fleets took", desk.sampler.took_s),
+            ("webhooks_in_hand", "Messages to webhooks that wait here", desk.courier.in_hand),
             ("feed_lag_seconds", "How late this hub hears its own tick", desk.feed.lag_s),
             ("store_up", "Whether the store answers", int(desk.store.up)),
         ):
@@ -176,6 +177,8 @@ class Gauges(Collector):
                 desk.lobby.claims.refused,
             ),
             ("samples", "Samples of fleets that this hub took", desk.sampler.taken),
+            ("webhooks_delivered", "Messages that arrived", desk.courier.delivered),
+            ("webhooks_failures", "Tries of messages that did not", desk.courier.failures),
             ("healed", "Changes that were missed and read from the log", desk.feed.healed),
             ("resyncs", "Lanes that were read anew", desk.feed.resyncs),
         ):

@@ -105,6 +105,11 @@ class Courier:
         agenda.on(line.KIND, self.lines)
         agenda.on(delivery.KIND, self.deliveries)
 
+    @property
+    def in_hand(self) -> int:
+        """Count what is on its way, or waits here for that."""
+        return sum(len(post.known) for post in self._posts.values())
+
     # What the agenda hands out.
 
     async def lines(self, place: Place, docs: Sequence[Doc], now_ms: int) -> None:

@@ -94,7 +94,7 @@ class Outbox:
         )
         last = taken.body["taken"]
         while rows:
-            entries = [_entry(project, *row) for row in rows]
+            entries = [self._entry(project, *row) for row in rows]
             last = entries[-1].id
             writes = await self._writes(place, webhooks, entries)
             writes.append(Write(OUTBOX, "", taken.version, {"taken": last}))
@@ -111,6 +111,13 @@ class Outbox:
             script.OUTBOX_DONE, (outbox, keys.agenda(number)), (last, outbox_member(project))
         )
         return bool(left)
+
+    def _entry(self, project: str, id_: bytes, fields: Sequence[bytes]) -> Entry:
+        try:
+            return Entry(id_.decode(), _events(project, fields))
+        except Exception:  # it must not keep back all that came after it
+            log.exception("what was noted in %s cannot be read: not told", project)
+            return Entry(id_.decode(), [])
 
     async def _trim(self, place: Place, ids: Sequence[str], taken: int) -> None:
         """Look now and then whether too much is kept of those to whom most is told."""
@@ -264,14 +271,13 @@ def _matches(known: Known, webhook: Webhook, event: Event) -> bool:
     return only_ids and any(covers(pattern, event.agent) for pattern in wanted.ids)
 
 
-def _entry(project: str, id_: bytes, fields: Sequence[bytes]) -> Entry:
+def _events(project: str, fields: Sequence[bytes]) -> list[Event]:
     """Read what was noted."""
     named = dict(zip(fields[::2], fields[1::2], strict=True))
     type_, agent, data = named[b"type"].decode(), named[b"agent"].decode(), named[b"data"]
     if type_:
-        event = noted(type_, agent, int(named[b"at"]), msgpack.unpackb(data))
-        return Entry(id_.decode(), [event])
+        return [noted(type_, agent, int(named[b"at"]), msgpack.unpackb(data))]
     unpacker = msgpack.Unpacker()
     unpacker.feed(data[:64])
     epoch: str = unpacker.unpack()
-    return Entry(id_.decode(), events_of(project, epoch, data[unpacker.tell() :]))
+    return events_of(project, epoch, data[unpacker.tell() :])

@@ -87,6 +87,7 @@ class Sender:
         self.allowance = allowance
         self._timeout_s = timeout_s
         self._resolve = resolve or resolve_name
+        self._asking: dict[tuple[str, int], asyncio.Task[Sequence[str]]] = {}
         self._context = context
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
@@ -131,10 +132,20 @@ class Sender:
         raise refusal or Unreachable(f"{destination.host} has no address")
 
     async def _addresses(self, destination: Destination) -> Sequence[str]:
+        where = destination.host, destination.port
+        asking = self._asking.get(where)
+        if asking is None:  # who asks meanwhile shares the answer: few lookups run at once
+            asking = asyncio.create_task(self._look_up(*where), name=f"resolve {where[0]}")
+            self._asking[where] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(where))
         try:
-            return await self._resolve(destination.host, destination.port)
+            return await asyncio.shield(asking)
         except (OSError, UnicodeError) as error:
             raise Unreachable(f"{destination.host} has no address: {_why(error)}") from None
+
+    async def _look_up(self, host: str, port: int) -> Sequence[str]:
+        async with asyncio.timeout(self._timeout_s):
+            return await self._resolve(host, port)
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:  # it takes a while, and many hubs never need it
