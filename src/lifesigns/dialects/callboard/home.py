@@ -32,7 +32,7 @@ class Visit:
     presence: Presence | None
     runtimes: Sequence[Shown]  # the latest first
     jobs: Sequence[Job] = ()  # that anybody may apply for
-    applied: frozenset[str] = frozenset()  # to these it has
+    applied: frozenset[str] = frozenset()  # for these it has, or has a slot
     letters: Sequence[Letter] = ()
     held_until_ms: int | None = None
     version: str = ""

@@ -31,13 +31,14 @@ async def visit_of(desk: Desk, caller: Caller) -> Visit:
         desk.lobby.inbox.read(project, own.id),
     )
     mine = names_of(project, own.id)
+    asked = {each.job for each in applied if each.status != "WITHDRAWN"}
     return Visit(
         project=project,
         standing=own.standing,
         presence=own.presence,
         runtimes=heartbeat.shown_rows(project, own.id, own.rows, own.presence),
         jobs=[job for job in page.jobs if job.poster not in mine],
-        applied=frozenset(each.job for each in applied if each.status != "WITHDRAWN"),
+        applied=frozenset(asked | {slot.job for slot in own.standing.slots}),
         letters=letters,
         held_until_ms=desk.hold.until_ms,
         version=__version__,
