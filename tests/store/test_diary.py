@@ -109,6 +109,19 @@ async def test_the_diaries_of_a_project_go_with_it(fresh_url: str) -> None:
         assert (await here.diary.latest(DEFAULT_PROJECT, BOOK)) == ([], 0)
 
 
+async def test_the_diaries_of_an_agent_go_when_it_is_to_be_forgotten(fresh_url: str) -> None:
+    async with station(fresh_url) as here:
+        for agent in ("a", "ab"):
+            await note(here, agent, 1)
+            await note(here, agent, 2, topic="t [*]")
+            await note(here, agent, 3, book="another")
+        await here.diary.forget(DEFAULT_PROJECT, "a")
+        assert (await read(here, "a")).total == (await read(here, "a", "t [*]")).total == 0
+        assert said((await here.diary.latest(DEFAULT_PROJECT, "another")).entries) == [3]
+        assert (await read(here, "ab", "t [*]")).total == 1
+        await here.diary.forget(DEFAULT_PROJECT, "nobody")
+
+
 async def names(at: Station) -> list[bytes]:
     found = [await at.link.ask("KEYS", f"ls:{{*}}:{kind}*") for kind in ("diar", "books")]
     return [name for some in found for name in some]

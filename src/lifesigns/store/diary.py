@@ -18,6 +18,8 @@ from lifesigns.store.clock import StoreClock
 from lifesigns.store.link import Link
 from lifesigns.store.store import Store
 
+SCANNED = 1_000  # members that are looked at in one call
+
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
@@ -123,6 +125,23 @@ class Diary:
         ]
         found.sort(key=_moment, reverse=True)
         return Page(found[skip : skip + limit], sum(total for total, *_ in replies))
+
+    async def forget(self, project: str, agent: str) -> None:
+        """Drop all diaries of an agent."""
+        number = self._store.lane(project, agent).number
+        for each in await self._link.ask("SMEMBERS", keys.books(project, number)):
+            book = each.decode()
+            index, cursor = keys.diaries(project, number, book), b"0"
+            while True:
+                cursor, found = await self._link.ask(
+                    *("ZSCAN", index, cursor, "MATCH", keys.leaf(agent, "*"), "COUNT", SCANNED)
+                )
+                for member in found[::2]:
+                    name = keys.diary(project, number, book, member.decode())
+                    await self._link.ask("DEL", name)
+                    await self._link.ask("ZREM", index, member)
+                if cursor == b"0":
+                    break
 
     async def drop(self, project: str) -> None:
         """Drop the diaries of a project."""

@@ -69,6 +69,7 @@ async def delete(desk: Desk, request: Request) -> Response:
         grant.allow_admin()
         if not await desk.store.forget(grant.project, agent):
             raise NotFound(f"No agent {agent!r} was ever seen.")
+        await desk.diary.forget(grant.project, agent)
         return reply({"ok": True, "id": agent, "forgotten": True})
     grant.allow_beat(agent)
     instance = query.get("instance")
