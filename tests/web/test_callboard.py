@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -17,7 +18,8 @@ from lifesigns.web.callboard import register
 from tests.agent import living
 from tests.hub import RunningHub, running_hub
 from tests.patience import until_told
-from tests.web.board import ME, post_job, visitor
+from tests.server import Server
+from tests.web.board import ME, SEED, post_job, visitor
 
 
 async def presence(http: httpx.AsyncClient, agent: str = "codex") -> dict[str, Any]:
@@ -241,3 +243,28 @@ async def test_a_heartbeat_that_names_a_job_of_its_agent_ends_the_silence_of_tha
     assert theirs is not None
     assert (mine.status, mine.report) == (IN_PROGRESS, "step 2")
     assert (theirs.status, theirs.beat_ms) == (ASSIGNED, None)
+
+
+async def test_a_store_that_hangs_is_told_in_this_apis_words(
+    valkey_server: Callable[..., Server],
+) -> None:
+    server = valkey_server()
+    async with running_hub(server.url, store_timeout_s=0.5) as hub, hub.client() as http:
+        agent = await visitor(http, "codex")
+        await agent.beat()
+        server.pause()
+        try:
+            for call in (("POST", f"{ME}/heartbeat"), ("GET", "/api/v2/home")):
+                answer = await agent.raw(*call, json=SEED)
+                assert answer.status_code == 503
+                assert answer.json()["error"]["code"] == "UNAVAILABLE"
+                assert int(answer.headers["retry-after"]) >= 1
+                assert answer.headers["ratelimit-policy"] == "60;w=60"
+        finally:
+            server.resume()
+
+        async def again() -> bool:
+            return (await agent.raw("POST", f"{ME}/heartbeat", json=SEED)).status_code == 200
+
+        assert await until_told(again)
+        assert (await presence(http))["alive"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import httpx
@@ -11,9 +12,9 @@ import pytest
 from lifesigns.core.access import DEFAULT_PROJECT
 from lifesigns.core.presence import agent_uuid
 from lifesigns.store import keys
-from tests.hub import RunningHub
+from tests.hub import RunningHub, running_hub
 from tests.patience import until_told
-from tests.web.board import Visitor, listen, post_job, terms, told, visitor
+from tests.web.board import Visitor, listen, now_ms, post_job, terms, told, visitor
 
 LONG_MS = 3_600_000
 # Long enough for what a test does before, on a slow machine too.
@@ -145,6 +146,28 @@ async def test_work_that_is_not_handed_in_in_time_is_missed_and_near_is_told_bef
     ]
 
 
+async def test_however_many_hubs_look_a_deadline_is_told_once(fresh_url: str) -> None:
+    async with (
+        running_hub(fresh_url) as hub,
+        running_hub(fresh_url),
+        running_hub(fresh_url),
+        hub.client() as http,
+    ):
+        await listen(hub)
+        worker = await visitor(http, "worker")
+        await worker.beat()
+        slots = []
+        for name in "abcde":
+            await post_job(hub, name)
+            slots.append(await grant(http, "worker", name, 2 * SHORT_MS, LONG_MS))
+        for slot in slots:
+            await is_now(worker, slot, "MISSED")
+        types = Counter((type_, data["id"]) for type_, _, data in await told(hub))
+        ids = [slot["id"] for slot in slots]
+        for type_ in ("slot.granted", "slot.near_deadline", "slot.missed"):
+            assert [types[type_, each] for each in ids] == [1] * len(ids)
+
+
 async def test_what_was_handed_in_is_final_at_the_deadline(
     hub: RunningHub, http: httpx.AsyncClient
 ) -> None:
@@ -228,6 +251,26 @@ async def test_a_grant_that_makes_no_sense_is_refused(
     error = answer.json()["error"]
     assert answer.status_code == status, error
     assert list(error.get("details", {})) == ([] if field is None else [field])
+
+
+async def test_an_agent_finds_what_waits_for_its_word_as_a_poster(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    boss = await visitor(http, "boss")
+    await boss.beat(roleMode="REQUESTER")
+    names = {"by id": "boss", "by uuid": agent_uuid("default", "boss"), "theirs": "another"}
+    for name, poster in names.items():
+        await post_job(hub, name, status="IN_REVIEW", agent="worker", poster=poster)
+    home = await boss.home()
+    assert sorted(job["id"] for job in home["requesterReviewJobs"]) == ["by id", "by uuid"]
+    assert home["cadence"]["reason"] == "review_available"
+    soon = {"deadline_ms": now_ms() + 300_000}
+    await post_job(hub, "soon", status="IN_REVIEW", agent="worker", poster="boss", **soon)
+    assert (await boss.home())["cadence"]["reason"] == "review_available", "most of it is left"
+    late = {"deadline_ms": now_ms() + 45_000}
+    await post_job(hub, "late", status="IN_REVIEW", agent="worker", poster="boss", **late)
+    due = (await boss.home())["cadence"]
+    assert due["nextPollSeconds"] + due["jitterSeconds"] < 45
 
 
 async def test_only_posters_and_admins_grant_and_only_its_agent_works(

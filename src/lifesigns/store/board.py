@@ -91,7 +91,13 @@ class Board:
 
     async def tell(self, project: str, granted: Slot) -> Slot:
         """Put a slot into its agent's inbox, and note that; one that fails stays due."""
-        letter = {"slot": slot.facts(granted)}
+        facts = slot.facts(granted)
+        letter = {
+            "event": "slot.granted",
+            "slotId": granted.id,
+            "jobId": granted.job,
+            "slot": facts,
+        }
         await self._inbox.add(project, granted.agent, LETTER, letter, sockets=True, stranger=True)
         return await self.change(project, granted.id, lambda each: Turn(slot.told(each)))
 
