@@ -296,13 +296,37 @@ async def test_who_leaves_reports_what_is_not_done(boss: Foreman, plain: bool) -
     assert boss.byes == [None], "the reports came before it"
 
 
-async def test_a_handler_may_have_the_agent_leave(boss: Foreman) -> None:
-    async with Agent("a1", boss.url, "") as me:
+@pytest.mark.parametrize("thread", [False, True])
+async def test_a_handler_may_have_the_agent_leave(boss: Foreman, thread: bool) -> None:
+    """With beats from a thread, the leaving ended the handler that waited for it."""
+    left = []
+    async with Agent("a1", boss.url, "", thread=thread) as me:
 
         @me.on_run
         async def work(run: Run) -> None:
             await me.leave("all done")
+            left.append(run.id)
 
         await boss.hand("r1")
-        await until(lambda: boss.byes)
+        await until(lambda: left)
+    assert boss.byes == ["all done"]
+
+
+async def test_a_handler_without_a_loop_may_have_the_agent_leave(boss: Foreman) -> None:
+    left = threading.Event()
+
+    def program() -> None:
+        with sync.Agent("a1", boss.url, "") as me:
+
+            @me.on_run
+            def work(run: Run) -> None:
+                me.leave("all done")
+                left.set()
+
+            assert left.wait(SOON_S)
+
+    running = asyncio.create_task(asyncio.to_thread(program))
+    await until(lambda: boss.greeted)
+    await boss.hand("r1")
+    await running
     assert boss.byes == ["all done"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 import inspect
 import logging
 import random
@@ -35,6 +36,8 @@ AGAIN_S, LONGEST_AGAIN_S = 1.0, 30.0
 LAST_S = 2.0  # that a program which leaves waits for its last reports
 NOBODY = "This program does no runs: it has no handler for them."
 LEFT = "The agent left before it was done."
+# Which run somebody is at, whatever loop or thread the work has led to.
+_doing: contextvars.ContextVar[str | None] = contextvars.ContextVar("lifesigns_run", default=None)
 
 
 class Work:
@@ -74,8 +77,8 @@ class Work:
         for run, until in self._waiting:
             self._report(run, run.given_up(LEFT), until)
         self._waiting.clear()
-        current = asyncio.current_task()
-        working = [task for task in self._working if task is not current]
+        # A handler that has the agent leave is not ended by that.
+        working = [task for task, run in self._working.items() if run.id != _doing.get()]
         for task in working:
             task.cancel()
         if working:
@@ -126,6 +129,7 @@ class Work:
         if self._now >= until:
             log.warning("the run %s was to be done by %s: not begun", run.id, run.deadline)
             return
+        _doing.set(run.id)
         try:
             report = run.done(await self._call(handler, run))
         except asyncio.CancelledError as error:
@@ -188,9 +192,11 @@ async def _aside(handler: Handler, run: Run) -> object:
     done: concurrent.futures.Future[object] = concurrent.futures.Future()
     done.set_running_or_notify_cancel()
 
+    context = contextvars.copy_context()
+
     def work() -> None:
         try:
-            done.set_result(handler(run))
+            done.set_result(context.run(handler, run))
         except StopIteration as error:  # no future takes it
             done.set_exception(RuntimeError(f"StopIteration: {error}"))
         except BaseException as error:
