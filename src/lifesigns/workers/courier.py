@@ -52,10 +52,10 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 16  # messages on their way to one receiver, from one hub
 IN_ALL = 256  # to all receivers: each is an open file
-TAKEN_MS = 30_000  # twice as long as sending may take
-LEAST_MS = 18_000  # with less left, it is taken again before it is sent
-WAITING = 1_000  # messages to one receiver that wait here; more are put off
-PUT_OFF_MS = 5_000
+SENT_MS = 20_000  # what is on its way is taken for longer than sending may take,
+LEAST_MS = 17_000  # and with less left, it is taken again before it is sent
+WAITS_MS = 5_000  # what waits here is taken anew as long as it does: a hub may die over it
+WAITING = 1_000  # messages to one receiver that wait here; more are put off for as long
 SETTLE_S = 1.0  # how long a hub that goes waits for answers
 
 
@@ -74,6 +74,10 @@ class Post:
         self.going: dict[Errand, asyncio.Task[None]] = {}
         self.waiting: deque[Errand] = deque()
         self.known: set[Errand] = set()
+        self.again: set[Errand] = set()  # of those that are going
+
+
+NOBODY = Post()
 
 
 class Courier:
@@ -157,14 +161,18 @@ class Courier:
         """Note that this hub is at some errands, and go."""
         if self._leaving or not due:
             return
-        steps = []
+        steps, room = [], dict[str, int]()
         for errand, webhook, taken in due:
-            post = self._posts.get((place.project, webhook))
-            full = post is not None and len(post.waiting) >= WAITING and errand not in post.known
-            steps.append(Step([taken(now_ms + (PUT_OFF_MS if full else TAKEN_MS))]))
+            post = self._posts.get((place.project, webhook), NOBODY)
+            left = room.get(webhook, AT_ONCE - len(post.going) - len(post.waiting))
+            sets_out = left > 0 and errand not in post.known
+            room[webhook] = left - sets_out
+            steps.append(Step([taken(now_ms + (SENT_MS if sets_out else WAITS_MS))]))
         done = await self._ledger.commit_each(place.project, steps, place.number)
         for (errand, webhook, _), versions in zip(due, done, strict=True):
             post = self._posts.setdefault((place.project, webhook), Post())
+            if versions is not None and errand in post.going:
+                post.again.add(errand)  # there is more to do than it knew when it set out
             if versions is None or errand in post.known or len(post.waiting) >= WAITING:
                 continue
             post.known.add(errand)
@@ -186,7 +194,10 @@ class Courier:
     def _back(self, receiver: tuple[str, str], errand: Errand) -> None:
         post = self._posts[receiver]
         task = post.going.pop(errand)
-        if not task.cancelled():
+        if errand in post.again:
+            post.again.discard(errand)
+            post.waiting.append(errand)
+        elif not task.cancelled():
             post.known.discard(errand)
         self._go(receiver)
 
@@ -215,7 +226,7 @@ class Courier:
             if queue.next.due_ms > now_ms:
                 return  # what was due is over
             if queue.taken_ms < now_ms + LEAST_MS:
-                taken = _line_taken(doc, queue)(now_ms + TAKEN_MS)
+                taken = _line_taken(doc, queue)(now_ms + SENT_MS)
                 if (await self._commit(place, taken)) is None:
                     return  # another hub is at it
             item = queue.next
@@ -243,7 +254,7 @@ class Courier:
             if left:
                 rest, now_ms = Line(queue.webhook, left), self._now_ms()
                 more = rest.due_ms <= now_ms
-                rest = replace(rest, taken_ms=now_ms + TAKEN_MS if more else 0)
+                rest = replace(rest, taken_ms=now_ms + SENT_MS if more else 0)
                 writes.append(Write(line.KIND, doc.id, doc.version, rest.body(), rest.due_ms))
             else:
                 writes.append(Write(line.KIND, doc.id, doc.version, None))
@@ -262,7 +273,7 @@ class Courier:
         if before.state in ENDED or before.next_ms is None or before.next_ms > now_ms:
             return
         # It may have waited here for longer than it was taken for.
-        versions = await self._commit(place, _delivery_taken(doc, before)(now_ms + TAKEN_MS))
+        versions = await self._commit(place, _delivery_taken(doc, before)(now_ms + SENT_MS))
         if versions is not None:
             after = await self._try(place.project, before)
             await self._commit(place, self._webhooks.delivery_write(after, versions[0]))
