@@ -17,7 +17,7 @@ from lifesigns.core.enrolment import Enrolment
 from lifesigns.core.errors import Conflict, Forbidden, NotFound, Unavailable
 from lifesigns.core.workspace import FAILURES, HEARTBEAT, IDENTITY, NAMES, TOOLS
 from lifesigns.store.bulletin import Bulletin
-from lifesigns.store.enrolment import SHOWN_MS, Applicant, Asker, Enrolments
+from lifesigns.store.enrolment import PROVISIONED_MS, SHOWN_MS, Applicant, Asker, Enrolments
 from lifesigns.store.ledger import Ledger
 from lifesigns.store.link import Arg
 from lifesigns.store.registry import Registry
@@ -79,7 +79,8 @@ async def test_hubs_that_enrol_at_once_make_one_agent_one_key_and_one_folder(
         )
         assert len({enrolment.id for enrolment, _ in made}) == 1
         assert [new for _, new in made].count(True) == 1
-        enrolment = made[0][0]
+        (enrolment,) = await books[1].everyone(DEFAULT_PROJECT)
+        assert enrolment.settled
         assert [(key.key_id, key.agent) for key in await keys(here)] == [
             (enrolment.key_id, enrolment.id)
         ]
@@ -87,37 +88,78 @@ async def test_hubs_that_enrol_at_once_make_one_agent_one_key_and_one_folder(
         assert await books[0].everyone(DEFAULT_PROJECT) == [enrolment]
 
 
-class Mute(Ledger):
-    """Does what it is told, and says once that it does not know whether it did."""
+class Dying(Ledger):
+    """Ends whoever writes, after so many steps: before one is done, or before it is confirmed."""
 
-    mute = True
+    def __init__(self, at: Station, steps: int, *, done: bool) -> None:
+        super().__init__(at.link, at.store)
+        self.steps = steps
+        self.done = done
 
     async def commit(self, *asked: Any, **more: Any) -> list[int]:
+        self.steps -= 1
+        if self.steps == 0 and not self.done:
+            raise Unavailable("The store does not answer.")
         versions = await super().commit(*asked, **more)
-        if self.mute:
-            self.mute = False
+        if self.steps == 0:
             raise Unavailable("The store went away before it answered.")
         return versions
 
 
-async def test_an_agent_whose_enrolment_was_not_confirmed_has_a_good_key_all_the_same(
+LATER = NOW + PROVISIONED_MS
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["not done", "done"])
+@pytest.mark.parametrize("step", [1, 2, 3])
+async def test_where_a_hub_has_died_while_it_enrolled_an_agent_another_goes_on(
+    step: int, done: bool, fresh_url: str, tmp_path: Path
+) -> None:
+    async with station(fresh_url) as here, station(fresh_url) as there:
+        here.ledger = Dying(here, step, done=done)
+        with pytest.raises(Unavailable):
+            await enrol(enrolments(here, tmp_path / "here"))
+        book = enrolments(there, tmp_path / "there")
+        wanted = Applicant("Worker", None)
+        await book.enrol(DEFAULT_PROJECT, wanted, ASKER, NOW + 1)  # perhaps it is still at it
+        agent, _ = await book.enrol(DEFAULT_PROJECT, wanted, ASKER, LATER)
+        assert agent.settled
+        assert [key.key_id for key in await keys(here)] == [agent.key_id]
+        written = Path(str(agent.workspace)) / TOOLS
+        grant = await lookup(Registry(there.link), token_in(written.read_text()))
+        assert grant is not None
+        assert (grant.key_id, grant.agent) == (agent.key_id, agent.id)
+        assert token_in(await tools(book, agent, ASKER)) == token_in(written.read_text())
+
+
+async def test_what_another_has_begun_a_stranger_cannot_end_nor_a_key_that_was_told(
     fresh_url: str, tmp_path: Path
 ) -> None:
-    """Its key was ended, as that of an agent that was not enrolled, though it was."""
     async with station(fresh_url) as here:
-        here.ledger = Mute(here.link, here.store)
+        here.ledger = Dying(here, 2, done=True)
+        with pytest.raises(Unavailable):
+            await enrol(enrolments(here, tmp_path))
+        here.ledger = Ledger(here.link, here.store)
         book = enrolments(here, tmp_path)
+        wanted = Applicant("Worker", None)
+        agent, _ = await book.enrol(DEFAULT_PROJECT, wanted, STRANGER, LATER)
+        assert not agent.settled
+        assert token_in(await tools(book, agent, ASKER))
+        agent, _ = await book.enrol(DEFAULT_PROJECT, wanted, STRANGER, LATER)
+        assert (agent.settled, agent.workspace) == (True, None)
+        assert len(await keys(here)) == 1, "it is the one that was told"
+
+
+async def test_a_new_key_is_good_though_it_was_not_confirmed(
+    fresh_url: str, tmp_path: Path
+) -> None:
+    async with station(fresh_url) as here:
+        agent = await enrol(enrolments(here, tmp_path))
+        here.ledger = Dying(here, 1, done=True)
         with pytest.raises(Unavailable):
-            await enrol(book)
-        agent = await enrol(book)
-        grant = await lookup(Registry(here.link), token_in(await tools(book, agent, ASKER)))
-        assert grant is not None
-        assert grant.key_id == agent.key_id
-        here.ledger.mute = True
-        with pytest.raises(Unavailable):
-            await book.renew_key(DEFAULT_PROJECT, agent.id, ASKER.url)
-        renewed = await book.get(DEFAULT_PROJECT, agent.id)
+            await enrolments(here, tmp_path).renew_key(DEFAULT_PROJECT, agent.id, ASKER.url)
+        renewed = await enrolments(here, tmp_path).get(DEFAULT_PROJECT, agent.id)
         assert renewed is not None
+        assert renewed.key_id != agent.key_id
         assert renewed.key_id in {key.key_id for key in await keys(here)}
 
 

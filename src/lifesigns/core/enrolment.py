@@ -42,6 +42,7 @@ class Enrolment:
     # When it was heard, as far as it is noted here: with its first heartbeat, and whenever it says
     # that it goes, though it may be gone already. 0: never.
     heard_ms: int = 0
+    settled: bool = True  # False: its key and its folder are still to be made
 
     @property
     def interval_s(self) -> float:

@@ -1,8 +1,9 @@
 """The enrolments of a store, and what belongs to each: its name, its key, its workspace.
 
-Whoever enrols an agent first makes a key, then enters all of it in one step that only one hub can
-do; a hub that comes second takes its key back and answers the agent that is there. The folder is
-written by the hub that was first. Changes are told on a channel: they are none of a presence.
+Whoever enrols an agent first enters its name, in a step that only one hub can do; then it gives it
+a key and texts, in another, and makes its folder. A hub that comes second answers the agent that is
+there; one that finds that the first has died on the way goes on for it. Changes are told on a
+channel: they are none of a presence.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ AGENT, NAME, ALIAS, TEXTS = "enrolment", "enrolled_name", "enrolled_uuid", "work
 ALL = "all"  # the index of all of a project; those of a board have its id
 SHOWN_MS = 86_400_000  # for how long the key of a new agent is told to who asked for it
 SCANNED = 500
+PROVISIONED_MS = 10_000  # who has not made an agent's key and folder by then has died
+NAME_LENGTH = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +60,6 @@ class Applicant:
     agent: str | None = None  # its id; None: a new one
     heard: bool = False  # it speaks for itself
     said: Mapping[str, Any] = field(default_factory=dict)  # other fields of its enrolment
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """An agent that is not entered yet."""
-
-    enrolment: Enrolment
-    token: str
-    texts: Mapping[str, str]
 
 
 class Enrolments:
@@ -124,27 +118,19 @@ class Enrolments:
     ) -> tuple[Enrolment, bool]:
         """Enrol an agent unless it is; answer it, and whether it was enrolled now."""
         turn = self._turns.setdefault((project, applicant.name), asyncio.Lock())
-        made: _Made | None = None
-        unused = ""  # a key of which it is certain that no agent has it
         async with turn:
-            try:
-                for _ in range(TRIES):
-                    names = await self._ledger.get(project, NAME, digest(applicant.name))
-                    known = await self._known(project, applicant, _roll(names))
-                    if known is not None:
-                        return known, False
-                    made = made or await self._make(project, applicant, asker, now_ms)
-                    unused = ""
-                    with suppress(Altered):
-                        await self._enter(project, made, names, asker, now_ms)
-                        break
-                    unused = made.enrolment.key_id
-                else:
-                    raise Unavailable("Too many enrol such agents at once.")
-            finally:
-                if unused:
-                    await self._end_key(project, unused)
-        enrolment = await self._settle(project, made)
+            for _ in range(TRIES):
+                names = await self._ledger.get(project, NAME, digest(applicant.name))
+                known = await self._known(project, applicant, _roll(names))
+                if known is not None:
+                    return await self._resume(project, known, asker, now_ms), False
+                enrolment = self._new(project, applicant, now_ms)
+                with suppress(Altered):
+                    await self._enter(project, enrolment, names)
+                    break
+            else:
+                raise Unavailable("Too many enrol such agents at once.")
+            enrolment = await self._provision(project, enrolment, asker, now_ms)
         if not applicant.heard:  # else its presence comes in a moment
             self.bulletin.tell(project, enrolment.id)
         return enrolment, True
@@ -157,54 +143,97 @@ class Enrolments:
             raise Forbidden(f"{applicant.name!r} is another agent, for which this key is none.")
         return await self.get(project, applicant.agent)
 
-    async def _make(self, project: str, applicant: Applicant, asker: Asker, now_ms: int) -> _Made:
+    def _new(self, project: str, applicant: Applicant, now_ms: int) -> Enrolment:
         agent = applicant.agent or str(uuid4())
-        uuid = agent_uuid(project, agent)
-        place = Place(asker.url, str(self._data_dir / workspace.folder_name(uuid)))
-        grant, token = await self._make_key(project, agent, applicant.name)
-        enrolment = Enrolment(
+        return Enrolment(
             agent,
             applicant.name,
             applicant.board,
             new_serial(now_ms, secrets.randbits(80)),
-            place.folder,
-            grant.key_id,
+            self._place(project, agent),
+            "",
             now_ms,
             now_ms,
             **applicant.said,
             heard_ms=now_ms if applicant.heard else 0,
+            settled=False,
         )
-        return _Made(enrolment, token, workspace.files(enrolment, uuid, place))
 
-    async def _enter(
-        self, project: str, made: _Made, names: Doc | None, asker: Asker, now_ms: int
-    ) -> None:
-        enrolment = made.enrolment
+    async def _enter(self, project: str, enrolment: Enrolment, names: Doc | None) -> None:
         roll = named(enrolment.name, _roll(names), enrolment.board, enrolment.id)
-        texts = {
-            "files": dict(made.texts),
-            "url": asker.url,
-            "sealed": seal(made.token, asker.token, secrets.token_bytes(SALT_BYTES)),
-            "asker": asker.key_id,
-            "until_ms": now_ms + SHOWN_MS,
-        }
+        writes = [_entered(enrolment, 0), _on_roll(enrolment.name, names, roll)]
         uuid = agent_uuid(project, enrolment.id)
-        alias = [] if uuid == enrolment.id else [Write(ALIAS, uuid, 0, {"agent": enrolment.id})]
-        await self._ledger.commit(
-            project,
-            [
-                _entered(enrolment, 0),
-                _on_roll(enrolment.name, names, roll),
-                Write(TEXTS, enrolment.id, 0, texts),
-                *alias,
-            ],
+        if uuid != enrolment.id:
+            writes.append(Write(ALIAS, uuid, 0, {"agent": enrolment.id}))
+        await self._ledger.commit(project, writes)
+
+    async def _provision(
+        self, project: str, enrolment: Enrolment, asker: Asker, now_ms: int
+    ) -> Enrolment:
+        """Give an agent its key, its texts and its folder; who comes second takes its key back."""
+        agent = enrolment.id
+        place = Place(asker.url, self._place(project, agent))
+        grant, token = await self._make_key(project, agent, enrolment.name)
+        for _ in range(TRIES):
+            doc, texts = await asyncio.gather(
+                self._ledger.get(project, AGENT, agent), self._ledger.get(project, TEXTS, agent)
+            )
+            if doc is None or texts is not None:
+                break
+            enrolment = replace(
+                enrolment_of(agent, doc.body), key_id=grant.key_id, workspace=place.folder
+            )
+            files = workspace.files(enrolment, agent_uuid(project, agent), place)
+            body = {
+                "files": files,
+                "url": asker.url,
+                "sealed": seal(token, asker.token, secrets.token_bytes(SALT_BYTES)),
+                "asker": asker.key_id,
+                "until_ms": now_ms + SHOWN_MS,
+            }
+            with suppress(Altered):
+                await self._ledger.commit(
+                    project, [_entered(enrolment, doc.version), Write(TEXTS, agent, 0, body)]
+                )
+                return await self._settle(project, enrolment, files, token)
+        await self._end_key(project, grant.key_id)
+        if doc is None:
+            raise _missing(agent)
+        return enrolment_of(agent, doc.body)
+
+    async def _settle(
+        self, project: str, enrolment: Enrolment, files: Mapping[str, str], token: str
+    ) -> Enrolment:
+        """Make the folder; an agent without one beats all the same."""
+        written = await self._write(enrolment, files, token)
+        place = enrolment.workspace if written else None
+        return await self.change(
+            project, enrolment.id, lambda e: replace(e, settled=True, workspace=place), quiet=True
         )
 
-    async def _settle(self, project: str, made: _Made) -> Enrolment:
-        """Make the folder; an agent without one beats all the same."""
-        if await self._write(made.enrolment, made.texts, made.token):
-            return made.enrolment
-        return await self.change(project, made.enrolment.id, _without_workspace, quiet=True)
+    async def _resume(
+        self, project: str, enrolment: Enrolment, asker: Asker, now_ms: int
+    ) -> Enrolment:
+        """Go on where a hub has died that was enrolling an agent."""
+        agent = enrolment.id
+        if enrolment.settled or now_ms < enrolment.created_ms + PROVISIONED_MS:
+            return enrolment
+        texts = await self._ledger.get(project, TEXTS, agent)
+        if texts is None:
+            enrolment = await self._provision(project, enrolment, asker, now_ms)
+            await self._end_strays(project, enrolment)
+            return enrolment
+        if not texts.body["sealed"]:  # the key was told over HTTP, and is known nowhere else
+            return await self.change(
+                project, agent, lambda e: replace(e, settled=True, workspace=None), quiet=True
+            )
+        token = unseal(texts.body["sealed"], asker.token)
+        if token is None:  # another's to go on with
+            return enrolment
+        place = Place(asker.url, self._place(project, agent))
+        enrolment = replace(enrolment, workspace=place.folder)
+        files = workspace.files(enrolment, agent_uuid(project, agent), place)
+        return await self._settle(project, enrolment, files, token)
 
     async def _write(
         self, enrolment: Enrolment, files: Mapping[str, str], token: str | None = None
@@ -281,7 +310,7 @@ class Enrolments:
         def judge(enrolment: Enrolment) -> Enrolment:
             nonlocal former
             former = enrolment.key_id
-            return replace(enrolment, key_id=grant.key_id)
+            return replace(enrolment, key_id=grant.key_id, settled=True)
 
         try:
             enrolment = await self.change(project, agent, judge, quiet=True)
@@ -290,7 +319,7 @@ class Enrolments:
             raise
         await self._end_key(project, former)
         files = await self._retold(project, enrolment, url)
-        if files and self._is_here(enrolment):
+        if self._is_here(enrolment):
             await self._write(enrolment, files, token)
         return token
 
@@ -298,13 +327,13 @@ class Enrolments:
         """Write the texts for another address, and tell nobody any more what the former key was."""
         for _ in range(TRIES):
             texts = await self._ledger.get(project, TEXTS, enrolment.id)
-            if texts is None:
-                return {}
+            former = {"asker": "", "until_ms": 0} if texts is None else texts.body
             place = Place(url, enrolment.workspace or "")
             files = workspace.files(enrolment, agent_uuid(project, enrolment.id), place)
-            body = {**texts.body, "files": files, "url": url, "sealed": b""}
+            body = {**former, "files": files, "url": url, "sealed": b""}
             with suppress(Altered):
-                write = Write(TEXTS, enrolment.id, texts.version, body)
+                version = 0 if texts is None else texts.version
+                write = Write(TEXTS, enrolment.id, version, body)
                 await self._ledger.commit(project, [write])
                 return files
         raise Unavailable("Too many change this agent at once.")
@@ -364,12 +393,23 @@ class Enrolments:
     # Keys and folders.
 
     async def _make_key(self, project: str, agent: str, name: str) -> tuple[Grant, str]:
-        wanted = Grant("", project, "agent", agent=agent, name=name)
+        wanted = Grant("", project, "agent", agent=agent, name=_key_name(name))
         return await self._registry.create(wanted, now_ms=time.time_ns() // 1_000_000)
 
     async def _end_key(self, project: str, key_id: str) -> None:
-        with suppress(NotFound):  # an administrator has ended it
+        with suppress(NotFound):  # an administrator has ended it, or there was none
             await self._registry.revoke(project, key_id)
+
+    async def _end_strays(self, project: str, enrolment: Enrolment) -> None:
+        """End the keys of an agent that were made here before, and shown to nobody."""
+        name = _key_name(enrolment.name)
+        for key in await self._registry.keys(project):
+            ours = key.agent == enrolment.id and key.name == name
+            if ours and key.key_id != enrolment.key_id:
+                await self._end_key(project, key.key_id)
+
+    def _place(self, project: str, agent: str) -> str:
+        return str(self._data_dir / workspace.folder_name(agent_uuid(project, agent)))
 
     def _is_here(self, enrolment: Enrolment) -> bool:
         """Tell whether the folder is, or would be, one of this hub's."""
@@ -382,8 +422,9 @@ def _exists(enrolment: Enrolment) -> bool:
     return Path(str(enrolment.workspace)).is_dir()
 
 
-def _without_workspace(enrolment: Enrolment) -> Enrolment:
-    return replace(enrolment, workspace=None)
+def _key_name(name: str) -> str:
+    """Name a key for people who list them, and for us: others may be tied to the agent as well."""
+    return f"workspace of {name}"[:NAME_LENGTH]
 
 
 def _entered(enrolment: Enrolment, expect: int) -> Write:
