@@ -52,7 +52,9 @@ async def test_the_frame_names_all_modules_so_that_none_waits_for_another(
     http: httpx.AsyncClient,
 ) -> None:
     named = re.findall(r'rel="modulepreload" href="/page/([^"]+)"', (await http.get("/")).text)
-    assert named == [name for name in NAMES if name.endswith(".js")]
+    assert sorted(named) == [name for name in NAMES if name.endswith(".js")]
+    imported = set(re.findall(r'from "\./(\w+\.js)"', (PAGE / "opening.js").read_text()))
+    assert imported < set(named[:6]), "what opens the line is not fetched first"
 
 
 async def test_what_a_browser_has_is_not_sent_again(http: httpx.AsyncClient) -> None:

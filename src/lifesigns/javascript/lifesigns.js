@@ -168,6 +168,11 @@ export class Hub extends EventTarget {
     return this._line.welcome !== null;
   }
 
+  /** The hub's answer to the hello; null without a line. @returns {Frame | null} */
+  get welcome() {
+    return this._line.welcome;
+  }
+
   /** What the key may: `watch`, `agent`, `poster`, `admin` or `root`; known once connected. */
   get scope() {
     return this._line.scope;

@@ -4,16 +4,15 @@ import { Agent } from "./agent.js";
 import { Banners } from "./banner.js";
 import { Capacity } from "./capacity.js";
 import { choice, fill, h, write } from "./element.js";
-import { Fleet } from "./fleet.js";
 import { Jobs } from "./job.js";
 import { Keys } from "./key.js";
+import { begin, opened } from "./opening.js";
 import { Overview } from "./overview.js";
 import { kept, link, read } from "./route.js";
 import { Schedules } from "./schedule.js";
-import { chooseProject, chooseTheme, chosenProject, chosenTheme, forgetKey, guarded, keptKey, open, redeem, ticketOfAddress } from "./session.js";
+import { chooseProject, chooseTheme, chosenProject, chosenTheme, forgetKey, guarded, keptKey, redeem, ticketOfAddress } from "./session.js";
 import { signIn } from "./signin.js";
 import { Table } from "./table.js";
-import { setClock } from "./time.js";
 import { Webhooks } from "./webhook.js";
 
 /**
@@ -46,20 +45,14 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 
 /** What all views share, from sign-in to sign-out. */
 export class Page {
-  /** @param {string | null} key */
-  constructor(key) {
-    this.hub = open(key);
+  /** @param {string | null} key @param {import("./opening.js").Opened} [line] that was begun with it */
+  constructor(key, { hub, fleet } = begin(key)) {
+    this.hub = hub;
+    this.fleet = fleet;
     this._line = h("span", { class: "wire", title: "The line to the hub" }, "connecting");
-    this.hub.addEventListener("connected", (event) => {
-      const { time, node } = /** @type {CustomEvent} */ (event).detail;
-      if (time) setClock(time);
-      this._mark("on", node ? "live" : "live, by event stream", node ? `Connected to hub ${node}` : "No WebSocket passes here");
-      this._view?.connected?.();
-      this._offer();
-    });
+    hub.addEventListener("connected", (event) => this._connected(/** @type {CustomEvent} */ (event).detail));
     this.hub.addEventListener("disconnected", () => this._mark("off", "reconnecting", "The line broke"));
     this.hub.closed.then(({ code, reason }) => this._closed(code, reason));
-    this.fleet = new Fleet(this.hub);
     this.banners = new Banners(this.hub, this.fleet, banners);
     /** @type {View | null} */
     this._view = null;
@@ -73,6 +66,14 @@ export class Page {
     this._recolour = () => this._view?.recolour?.();
     dark.addEventListener("change", this._recolour);
     this.show();
+    if (hub.welcome) this._connected(hub.welcome);
+  }
+
+  /** @param {Record<string, any>} welcome */
+  _connected({ node }) {
+    this._mark("on", node ? "live" : "live, by event stream", node ? `Connected to hub ${node}` : "No WebSocket passes here");
+    this._view?.connected?.();
+    this._offer();
   }
 
   /** Call the REST API; null, and nothing said, while the hub cannot be asked.
@@ -178,7 +179,7 @@ function enter(why) {
   fill(main, signIn(why, (key) => new Page(key)));
 }
 
-async function begin() {
+async function enterOrShow() {
   const theme = chosenTheme();
   if (theme) document.documentElement.dataset.theme = theme;
   const ticket = ticketOfAddress();
@@ -189,9 +190,7 @@ async function begin() {
       return enter(`The ticket in the address is not good: ${/** @type {Error} */ (error).message}`);
     }
   }
-  const key = keptKey();
-  if (key || !guarded) return new Page(key);
-  return enter("");
+  return opened ? new Page(keptKey(), opened) : enter("");
 }
 
-begin();
+enterOrShow();

@@ -40,10 +40,17 @@ export function forgetKey() {
   remembered("tab", (store) => store.removeItem(PROJECT));
 }
 
+const TICKET = /[#&?]ticket=([^&]+)/;
+
+/** Whether a login ticket stands in the address. */
+export function ticketed() {
+  return TICKET.test(location.hash);
+}
+
 /** Take a login ticket out of the address, so that it stands in no history.
  * @returns {string | null} */
 export function ticketOfAddress() {
-  const found = /[#&?]ticket=([^&]+)/.exec(location.hash);
+  const found = TICKET.exec(location.hash);
   if (!found) return null;
   history.replaceState(null, "", `${location.pathname}#/`);
   return decodeURIComponent(found[1]);

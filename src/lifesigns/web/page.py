@@ -33,6 +33,8 @@ FROM_PARTS = re.compile(r'^(?:im|ex)port \{[^}]*\} from "\./\w+\.js";\n', re.MUL
 CLIENT = "/lifesigns.js"
 FOLDER = "/page/"
 FRAME = "index.html"
+# What the line is opened by, which need not wait for the rest.
+FIRST = tuple(f"{name}.js" for name in ("opening", "session", "fleet", "state", "time", "element"))
 SCRIPT = ".js"
 MEDIA = {
     ".html": "text/html",
@@ -85,7 +87,8 @@ def client() -> Page:
 def dashboard(*, auth: bool) -> dict[str, Page]:
     """Read the dashboard; its frame names all modules, so that no import waits for another."""
     texts = dict(_texts())
-    modules = [CLIENT, *(FOLDER + name for name in texts if name.endswith(SCRIPT))]
+    rest = [name for name in texts if name.endswith(SCRIPT) and name not in FIRST]
+    modules = [CLIENT, *(FOLDER + name for name in (*FIRST, *rest))]
     preload = "\n".join(f'    <link rel="modulepreload" href="{module}">' for module in modules)
     frame = texts.pop(FRAME).replace("{auth}", "on" if auth else "off")
     texts[FRAME] = frame.replace("{preload}", preload)
