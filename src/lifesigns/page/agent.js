@@ -123,8 +123,9 @@ export class Agent {
 
   _draw() {
     const { shown } = this;
+    this.root.classList.toggle("nobody", !shown);
     if (!shown) {
-      return fill(this._head, h("h1", { class: "id" }, this.id), h("p", { class: "quiet" }, "Nobody of this id is known. It is shown here as soon as it comes."));
+      return fill(this._head, h("div", { class: "agent-name" }, h("h1", { class: "id" }, this.id)), h("p", { class: "quiet" }, "Nobody of this id is known. It is shown here as soon as it comes."));
     }
     const why = reasonOf(shown);
     fill(

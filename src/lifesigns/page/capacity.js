@@ -8,7 +8,7 @@ import { nowMs } from "./time.js";
 
 const HOUR_MS = 3_600_000;
 /** @type {[string, string][]} in hours */
-const SPANS = [["1", "1 hour"], ["6", "6 hours"], ["24", "24 hours"], ["168", "7 days"], ["720", "30 days"], ["2160", "90 days"]];
+const SPANS = [["0.25", "15 minutes"], ["1", "1 hour"], ["6", "6 hours"], ["24", "24 hours"], ["168", "7 days"], ["720", "30 days"], ["2160", "90 days"]];
 const ASKED_MS = 10_000;
 const SERIES = 8; // words beyond these lie together
 const OTHERS = "others";
