@@ -80,6 +80,25 @@ async def test_no_key_stands_in_any_address(http: httpx.AsyncClient, reader: Rea
         assert not re.search(r"ticket=lt_", each.url)
 
 
+async def test_a_key_that_may_not_watch_is_told_so_at_the_door(
+    http: httpx.AsyncClient, reader: Reader
+) -> None:
+    wanted = {"scope": "poster", "poster": "somebody"}
+    made = (await http.post("/v1/keys", json=wanted)).json()
+    page = await reader.open(key=made["key"])
+    await expect(page.get_by_role("alert")).to_have_text("This key may not watch.")
+
+
+async def test_a_key_that_may_only_watch_asks_for_nothing_that_is_an_admins(
+    http: httpx.AsyncClient, reader: Reader
+) -> None:
+    made = (await http.post("/v1/keys", json={"scope": "watch"})).json()
+    for place in ("keys", "webhooks"):
+        page = await reader.open(f"#/{place}", key=made["key"])
+        await expect(page.get_by_role("status").last).to_contain_text("may not see them")
+        await expect(page.locator("main button")).to_have_count(0)
+
+
 async def test_the_root_key_looks_at_one_project_after_the_other(
     hub: RunningHub, http: httpx.AsyncClient, reader: Reader
 ) -> None:

@@ -56,10 +56,10 @@ export class Banners {
     if (this._heldUntil !== null && this._heldUntil > nowMs()) {
       told.push(["held", `Expiry is paused until ${clock(this._heldUntil)}: whose lease runs out meanwhile is still shown as alive.`, null]);
     }
-    if (this._fleet.behindMs || this._fleet.coalesced) told.push(["behind", "This page is behind: it shows fewer, newer changes until it has caught up.", null]);
+    if (this._fleet.behind) told.push(["behind", "This page is behind: it shows fewer, newer changes until it has caught up.", null]);
     const shown = JSON.stringify(told);
     if (shown === this._shown) return;
     this._shown = shown;
-    fill(this._place, told.map(([kind, text, since]) => h("p", { class: `banner b-${kind}` }, text, since === null ? "" : " ", since === null ? "" : when(since), since === null ? "" : ".")));
+    fill(this._place, told.map(([kind, text, since]) => h("p", { class: `banner b-${kind}` }, text, since === null ? "" : " ", since === null ? "" : h("span", { "aria-live": "off" }, when(since)), since === null ? "" : ".")));
   }
 }

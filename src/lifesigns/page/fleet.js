@@ -10,11 +10,13 @@ import { nowMs } from "./time.js";
 const KEPT_CHANGES = 400; // of the feed; who wants more of the past asks the hub
 const CHART_MS = 15 * 60_000;
 const STEP_MS = 5_000; // of the charts
-const BEHIND_MS = 2_000; // a change that comes so late is told to the reader
+const BEHIND_MS = 2_000; // a change that comes so late is told to the reader,
+const TOLD_MS = 5_000; // for so long after the last of them
 
 /**
  * It is an EventTarget: `altered` at most once a frame with {ids, anew} as `detail`, where `anew`
- * says that everybody may have altered; `measured` with each step of the charts.
+ * says that everybody may have altered; `measured` with each step of the charts; `refused` with
+ * the error, if this key may not watch.
  */
 export class Fleet extends EventTarget {
   /** @param {Hub} hub */
@@ -28,8 +30,7 @@ export class Fleet extends EventTarget {
     this.changed = 0; // how many changes there were
     /** @type {{at: number, alive: number, changes: number | null}[]} */
     this.points = [];
-    this.behindMs = 0;
-    this.coalesced = 0;
+    this._behindAt = -Infinity;
     /** @type {Map<string, number>} */
     this._ranks = new Map();
     /** @type {Set<string>} */
@@ -39,7 +40,10 @@ export class Fleet extends EventTarget {
     this._changedBefore = 0;
     this._watch = hub.watch({}, { detail: "lite", told: (changes) => this._take(changes) });
     this._watch.onframe = (frame) => this._hear(frame);
-    this._watch.ready.then(() => this._load(), () => {});
+    this._watch.ready.then(
+      () => this._load(),
+      (error) => this.dispatchEvent(new CustomEvent("refused", { detail: error })),
+    );
     this._timer = setInterval(() => this._measure(), STEP_MS);
   }
 
@@ -54,6 +58,11 @@ export class Fleet extends EventTarget {
 
   get alive() {
     return this.counts.reduce((sum, n, rank) => (STATES[rank].alive ? sum + n : sum), 0);
+  }
+
+  /** Whether what is shown was late a moment ago. */
+  get behind() {
+    return performance.now() - this._behindAt < TOLD_MS;
   }
 
   /** @param {string} state */
@@ -113,10 +122,8 @@ export class Fleet extends EventTarget {
   /** @param {Record<string, any>} frame */
   _hear(frame) {
     if (frame.type !== "changes") return;
-    this.coalesced = frame.coalesced ?? 0;
     const at = frame.changes.at(-1)?.at;
-    const lateMs = at ? nowMs() - Date.parse(at) : 0;
-    this.behindMs = lateMs > BEHIND_MS ? lateMs : 0;
+    if (frame.coalesced || (at && nowMs() - Date.parse(at) > BEHIND_MS)) this._behindAt = performance.now();
   }
 
   /** @param {boolean} anew */

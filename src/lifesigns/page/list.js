@@ -1,12 +1,13 @@
 /** A list of what the hub keeps: asked for again and again, what needs attention first. */
 
 import { mayAct } from "./action.js";
-import { fill, h } from "./element.js";
+import { fill, h, write } from "./element.js";
 import { ask, read } from "./route.js";
 
 const ASKED_MS = 5_000;
 const TYPED_MS = 120;
 const SHOWN = 500;
+const FORBIDDEN = "This key may not see them: it takes one of the scope admin.";
 
 /** @typedef {Record<string, any>} Row */
 /**
@@ -36,8 +37,8 @@ export class List {
     this._note = h("p", { class: "quiet", role: "status" }, "One moment.");
     this._body = h("tbody");
     this._table = h("table", { hidden: true }, h("thead", {}, h("tr", {}, kind.columns.map(([name]) => h("th", { scope: "col" }, name)))), this._body);
-    const tools = kind.tools && (!kind.admin || mayAct(page)) ? kind.tools(this) : [];
-    this.root = h("div", { class: "list-view" }, h("div", { class: "bar" }, h("h1", { class: "list-title" }, kind.title), this._search, tools, this._note), h("div", { class: "panel" }, this._table));
+    this._tools = h("span", { class: "parts" });
+    this.root = h("div", { class: "list-view" }, h("div", { class: "bar" }, h("h1", { class: "list-title" }, kind.title), this._search, this._tools, this._note), h("div", { class: "panel" }, this._table));
     this.load();
     this._timer = setInterval(() => this.load(), ASKED_MS);
   }
@@ -54,12 +55,14 @@ export class List {
   /** Ask again, and show it. */
   async load() {
     if (!this.page.hub.connected) return;
+    // What a key may is known once there is a line.
+    if (this._kind.admin && !mayAct(this.page)) return write(this._note, FORBIDDEN);
+    if (!this._tools.childElementCount) fill(this._tools, this._kind.tools?.(this) ?? []);
     try {
       this._rows = await this._kind.load(this.page);
       this._draw(false);
     } catch (error) {
-      const { code, message } = /** @type {any} */ (error);
-      this._note.textContent = code === "forbidden" ? "This key may not see them: it takes one of the scope admin." : message;
+      write(this._note, /** @type {Error} */ (error).message);
     }
   }
 

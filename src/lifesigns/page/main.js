@@ -37,6 +37,8 @@ const VIEWS = {
   keys: ["Keys", Keys],
 };
 
+const LATER_MS = 3_000;
+
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const nav = /** @type {HTMLElement} */ (document.getElementById("nav"));
 const tools = /** @type {HTMLElement} */ (document.getElementById("tools"));
@@ -53,6 +55,9 @@ export class Page {
     hub.addEventListener("connected", (event) => this._connected(/** @type {CustomEvent} */ (event).detail));
     this.hub.addEventListener("disconnected", () => this._mark("off", "reconnecting", "The line broke"));
     this.hub.closed.then(({ code, reason }) => this._closed(code, reason));
+    fleet.addEventListener("refused", (event) => {
+      if (/** @type {CustomEvent} */ (event).detail.code === "forbidden") this._closed(4003, "");
+    });
     this.banners = new Banners(this.hub, this.fleet, banners);
     /** @type {View | null} */
     this._view = null;
@@ -110,7 +115,8 @@ export class Page {
   /** Offer the projects, if there is more than one, to whoever may look at all. */
   async _offer() {
     if (this.hub.scope !== "root") return;
-    const told = await this.ask("GET", "/v1/projects").catch(() => null); // then the own one is shown
+    const told = await this.ask("GET", "/v1/projects").catch(() => null); // a store that is late, perhaps
+    if (!told && !this._ended) return void setTimeout(() => this._offer(), LATER_MS);
     const names = (told?.projects ?? []).map((/** @type {{name: string}} */ { name }) => name).sort();
     if (names.length < 2) return;
     const chosen = chosenProject() || "default";
@@ -149,8 +155,9 @@ export class Page {
 
   /** @param {number} code @param {string} reason */
   _closed(code, reason) {
-    if (code === 1000) return;
+    if (code === 1000 || this._ended) return;
     forgetKey();
+    this.hub.close();
     this._end(code === 4010 ? "This key was revoked." : code === 4003 ? "This key may not watch." : code === 4001 ? "The hub does not know this key, or not any more." : `The hub has ended the line: ${reason || code}.`);
   }
 
