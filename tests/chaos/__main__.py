@@ -14,8 +14,10 @@ import time
 from collections import Counter
 from dataclasses import replace
 
+import httpx
+
 from tests.chaos.scene import SCENES, Scene
-from tests.chaos.stage import LONG, SHORT, Scale, stage
+from tests.chaos.stage import LONG, SHORT, Scale, Stage, stage
 
 BAR = 30
 
@@ -69,6 +71,14 @@ class Progress:
             print(line, file=sys.stderr, flush=True)
 
 
+async def verdict(it: Stage) -> str:
+    """Judge a stage on which a scene broke off: a hub of it may be gone."""
+    try:
+        return await it.verdict()
+    except httpx.HTTPError as error:
+        return f"and there is no verdict, for a hub does not answer: {error}"
+
+
 async def play(options: argparse.Namespace) -> str:
     """Play scenes; answer what is broken, '' if nothing."""
     dice, played = random.Random(options.seed), Counter[str]()
@@ -83,7 +93,7 @@ async def play(options: argparse.Namespace) -> str:
                 await scene(it)
                 found = await it.judge()
             except AssertionError as error:
-                found = f"{error}\n{await it.verdict()}"
+                found = f"{error}\n{await verdict(it)}"
             played[scene.__name__] += 1
             if found:
                 found = f"scene {sum(played.values())}, {scene.__name__}:\n{found}"

@@ -191,6 +191,25 @@ class TestSessions:
                 assert reading.presence.state == "suspect"
                 assert reading.presence.expires_at_ms <= reading.now_ms + grace_ms
 
+    async def test_a_socket_that_breaks_while_the_store_is_away_was_not_heard_since(
+        self, valkey_server: MakeServer
+    ) -> None:
+        """It seemed to have beaten for as long as its hub could not say that it was gone."""
+        server = valkey_server()
+        async with Valve(server) as valve, station(valve.url) as here:
+            agent, other = await here.opened("a"), await here.opened("other")
+            valve.hold_questions()
+            other.say(task="t")
+            await until(lambda: here.under_way)
+            agent.lose()
+            await asyncio.sleep(1.0)
+            valve.release()
+            await here.settle()
+            presence = await here.read("a")
+            assert presence.state == "suspect"
+            heard_ms = here.clock.at_ms(agent.lease.beat_at)
+            assert abs(presence.last_heartbeat_ms - heard_ms) < 600
+
     async def test_a_session_that_is_carried_leaves_its_lease_whole(self, fresh_url: str) -> None:
         async with station(fresh_url) as here, station(fresh_url) as there:
             agent = await here.opened("a")

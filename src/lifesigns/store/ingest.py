@@ -172,9 +172,7 @@ class Ingest:
     def lose(self, lease: Lease, now: float) -> None:
         """End a session whose socket broke: its instance is suspect until its grace ends."""
         grace_ms = min(self._grace_ms, lease.ttl_ms)
-        # A renewal that waits is dropped with the session; that the agent was heard is not.
-        heard_ms = elapsed_ms(lease.beat_at, now)
-        self._end(lease, End(lease, now, "m", SUSPECT, "disconnected", grace_ms, heard_ms))
+        self._end(lease, End(lease, now, "m", SUSPECT, "disconnected", grace_ms))
 
     def carry(self, lease: Lease) -> None:
         """Let go of a session because this hub goes: its lease runs on for another to take over.
@@ -185,7 +183,7 @@ class Ingest:
         now = self._loop.time()
         heard_ms = elapsed_ms(lease.beat_at, now)
         if lease.ttl_ms - heard_ms < CARRIED_MS:
-            self._end(lease, End(lease, now, "c", heard_ms, CARRIED_MS))
+            self._end(lease, End(lease, now, "c", CARRIED_MS))
         else:
             self.leases.pop(lease.session, None)
 

@@ -130,8 +130,12 @@ class End(Entry):
         lease = self.lease
         head: list[Any] = [self._verb, lease.agent, lease.instance, lease.session]
         if self._verb == "l":
-            head.append(elapsed_ms(self.at, now))
-        return [*head, *self._detail]
+            return [*head, elapsed_ms(self.at, now), *self._detail]
+        # A renewal that waits is dropped with the session; that the agent was heard is not.
+        heard_ms = elapsed_ms(lease.beat_at, now)
+        if self._verb == "c":
+            return [*head, heard_ms, *self._detail]
+        return [*head, *self._detail, heard_ms]
 
     def landed(self, answer: Answer) -> None:
         """Whatever the answer, the session is over."""
