@@ -81,7 +81,7 @@ class Line(asyncio.Protocol):
     # What its owner calls.
 
     def say(self, type_: str, **fields: Any) -> None:
-        if self.ended:
+        if not self.open:  # perhaps the close is there, and the end of the connection is not yet
             raise Ended(self.code)
         self._protocol.send_text(json.dumps({"type": type_, **fields}).encode())
         self._flush()
@@ -125,7 +125,8 @@ class Line(asyncio.Protocol):
 
     @property
     def code(self) -> int:
-        return self._protocol.close_code or 1006
+        received = self._protocol.close_rcvd
+        return 1006 if received is None else received.code
 
     def _flush(self) -> None:
         if self._transport is None or self._transport.is_closing():
