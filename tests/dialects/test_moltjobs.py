@@ -11,28 +11,22 @@ from lifesigns.core.job import ASSIGNED, COMPLETED, IN_PROGRESS, OPEN, Act, Job,
 from lifesigns.core.letter import Letter
 from lifesigns.core.model import Limits
 from lifesigns.core.past import Life
-from lifesigns.dialects.moltjobs import (
-    DAY_MS,
+from lifesigns.dialects.moltjobs.agent import DAY_MS, Pulse, analytics, mail
+from lifesigns.dialects.moltjobs.answer import refusal
+from lifesigns.dialects.moltjobs.heartbeat import (
     Noted,
-    Pulse,
-    act,
-    analytics,
     at_work,
     beat_shown,
-    editing,
     heartbeat,
     hint,
     lease_ms,
-    mail,
     noted,
     place,
-    posting,
     received,
-    refusal,
     report,
-    statuses,
     words,
 )
+from lifesigns.dialects.moltjobs.job import act, editing, posting, statuses
 from tests.core.fleet import NOW
 
 LIMITS, TERMS = Limits(), Terms()

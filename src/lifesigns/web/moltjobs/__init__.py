@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from lifesigns.core.job import MOVES
-from lifesigns.dialects import moltjobs as dialect
+from lifesigns.dialects import moltjobs
 from lifesigns.web.dialect import Dialect
 from lifesigns.web.http import handler
 from lifesigns.web.moltjobs import agent, job, webhook
@@ -52,5 +52,5 @@ def beats(request: Request) -> bool:
 
 
 DIALECT = Dialect(
-    name=dialect.NAME, prefixes=PREFIXES, refuse=refuse, routes=tuple(_routes()), beats=beats
+    name=moltjobs.NAME, prefixes=PREFIXES, refuse=refuse, routes=tuple(_routes()), beats=beats
 )

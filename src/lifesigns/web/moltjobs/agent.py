@@ -15,24 +15,24 @@ from lifesigns.core.job import Job, Turn
 from lifesigns.core.letter import read_id
 from lifesigns.core.silence import beat as heard
 from lifesigns.core.silence import found
-from lifesigns.dialects import moltjobs as dialect
-from lifesigns.dialects.moltjobs import Heartbeat, Noted, Pulse
+from lifesigns.dialects import moltjobs
+from lifesigns.dialects.moltjobs import agent as agent_words
+from lifesigns.dialects.moltjobs import heartbeat as heartbeat_words
+from lifesigns.dialects.moltjobs import job as job_words
+from lifesigns.dialects.moltjobs.agent import Pulse
+from lifesigns.dialects.moltjobs.answer import many, one
+from lifesigns.dialects.moltjobs.heartbeat import Heartbeat, Noted
 from lifesigns.store.diary import Entry
 from lifesigns.store.inbox import PAGE as LETTERS
 from lifesigns.store.job import Wanted
 from lifesigns.store.put import HTTP_INSTANCE, HttpBeat
 from lifesigns.store.tally import DAYS
 from lifesigns.web.http import Desk, body_of, grant_of, reply
-from lifesigns.web.moltjobs.caller import (
-    agent_of,
-    cursor_of,
-    grant_of_query,
-    limit_of,
-)
+from lifesigns.web.moltjobs.caller import agent_of, cursor_of, grant_of_query, limit_of
 from lifesigns.web.query import whole_of
 from lifesigns.web.sight import allow_sight
 
-BOOK = dialect.NAME  # of the diaries
+BOOK = moltjobs.NAME  # of the diaries
 ANALYSED_DAYS = 30
 
 ENTRY = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
@@ -54,15 +54,18 @@ async def own_heartbeat(desk: Desk, request: Request) -> Response:
 
 async def _heartbeat(desk: Desk, request: Request, grant: Grant, agent: str) -> Response:
     body = await body_of(request, desk.body_bytes)
-    return await _beat(desk, grant, agent, dialect.heartbeat(body, desk.limits))
+    return await _beat(desk, grant, agent, heartbeat_words.heartbeat(body, desk.limits))
 
 
 async def heartbeat_by_query(desk: Desk, request: Request) -> Response:
     grant = await grant_of_query(desk, request)
     agent = grant.me()
     grant.allow_beat(agent)
-    said = {name: request.query_params[name] for name in dialect.SPOKEN & {*request.query_params}}
-    return await _beat(desk, grant, agent, dialect.heartbeat(said, desk.limits))
+    said = {
+        name: request.query_params[name]
+        for name in heartbeat_words.SPOKEN & {*request.query_params}
+    }
+    return await _beat(desk, grant, agent, heartbeat_words.heartbeat(said, desk.limits))
 
 
 async def _beat(desk: Desk, grant: Grant, agent: str, beat: Heartbeat) -> Response:
@@ -78,15 +81,15 @@ async def _beat(desk: Desk, grant: Grant, agent: str, beat: Heartbeat) -> Respon
         except (Conflict, NotFound) as error:  # it is alive all the same
             refused = error
     jobs = await desk.jobs.worked_on(project, agent)
-    lease_ms = dialect.lease_ms(jobs, desk.jobs.terms)
-    said = dialect.words(beat, dialect.at_work(jobs, beat.job))
-    noted, topics = dialect.noted(beat), {"", "" if job is None else job.id}
+    lease_ms = heartbeat_words.lease_ms(jobs, desk.jobs.terms)
+    said = heartbeat_words.words(beat, heartbeat_words.at_work(jobs, beat.job))
+    noted, topics = heartbeat_words.noted(beat), {"", "" if job is None else job.id}
     notes = [desk.diary.note(project, agent, BOOK, noted, topic) for topic in topics]
     await desk.store.put(project, HttpBeat(agent, None, lease_ms, said), at)
     await asyncio.gather(desk.tally.count(project, agent), *notes)
     if refused is not None:
         raise refused
-    return reply(dialect.received(at_ms, lease_ms if job is None else job.window_ms))
+    return reply(heartbeat_words.received(at_ms, lease_ms if job is None else job.window_ms))
 
 
 async def _hear(desk: Desk, project: str, beat: Heartbeat, agent: str, at_ms: int) -> Job:
@@ -110,10 +113,10 @@ async def follow(desk: Desk, project: str, agents: Iterable[str | None]) -> None
         presence = (await desk.store.read(project, agent)).presence
         instances = () if presence is None else presence.instances
         words = next((i.words for i, _ in instances if i.name == HTTP_INSTANCE), None)
-        if words is None or words.dialect != dialect.NAME:
+        if words is None or words.dialect != moltjobs.NAME:
             continue  # what it is said to be is its own affair
-        job = dialect.at_work(await desk.jobs.worked_on(project, agent))
-        said = dialect.working(job) | {"state": dialect.hint(words.status, job)}
+        job = heartbeat_words.at_work(await desk.jobs.worked_on(project, agent))
+        said = heartbeat_words.working(job) | {"state": heartbeat_words.hint(words.status, job)}
         beat = HttpBeat(agent, HTTP_INSTANCE, None, said, living=False)
         await desk.store.put(project, beat, at)
 
@@ -125,7 +128,7 @@ async def get(desk: Desk, request: Request) -> Response:
     presence = (await desk.store.read(grant.project, agent)).presence
     if presence is None:
         raise NotFound(f"No agent {agent!r} was ever seen.")
-    return reply(dialect.one(dialect.agent(presence, owner=grant.sees_metadata)))
+    return reply(one(agent_words.agent(presence, owner=grant.sees_metadata)))
 
 
 async def heartbeats(desk: Desk, request: Request) -> Response:
@@ -134,10 +137,12 @@ async def heartbeats(desk: Desk, request: Request) -> Response:
     grant.allow_watch()
     limit, before = limit_of(request), cursor_of(request, ENTRY) or None
     page = await desk.diary.read(grant.project, agent, BOOK, limit=limit + 1, before=before)
-    shown = [dialect.beat_shown(noted_of(each), owner=True) for each in page.entries[:limit]]
+    shown = [
+        heartbeat_words.beat_shown(noted_of(each), owner=True) for each in page.entries[:limit]
+    ]
     more = len(page.entries) > limit
     cursor = page.entries[limit - 1].number if more else None
-    return reply(dialect.many(shown, cursor, page.total))
+    return reply(many(shown, cursor, page.total))
 
 
 def noted_of(entry: Entry) -> Noted:
@@ -159,7 +164,7 @@ async def analytics(desk: Desk, request: Request) -> Response:
         raise NotFound(f"No agent {agent!r} was ever seen.")
     since_ms = presence.online_since_ms if presence.alive else None
     known = Pulse(beats, lives, since_ms)
-    return reply(dialect.one(dialect.analytics(agent, known, days, reading.now_ms)))
+    return reply(one(agent_words.analytics(agent, known, days, reading.now_ms)))
 
 
 async def jobs(desk: Desk, request: Request) -> Response:
@@ -167,12 +172,12 @@ async def jobs(desk: Desk, request: Request) -> Response:
     agent = agent_of(grant, request)
     if grant.sees_metadata:
         grant.allow_watch()
-    statuses = dialect.statuses(request.query_params.get("status"))
+    statuses = job_words.statuses(request.query_params.get("status"))
     wanted = Wanted(statuses, agent, grant.poster or "")
     page = await desk.jobs.page(
         grant.project, wanted, after=cursor_of(request), limit=limit_of(request)
     )
-    return reply(dialect.jobs(page.jobs, page.cursor, page.total))
+    return reply(job_words.jobs(page.jobs, page.cursor, page.total))
 
 
 async def mail(desk: Desk, request: Request) -> Response:
@@ -187,6 +192,6 @@ async def mail(desk: Desk, request: Request) -> Response:
     limit = whole_of(request.query_params, "limit", 1, LETTERS, LETTERS)
     inbox = desk.lobby.inbox
     letters = await inbox.read(grant.project, agent, number)
-    shown = [dialect.mail(each) for each in letters[:limit]]
+    shown = [agent_words.mail(each) for each in letters[:limit]]
     following = letters[limit - 1].id if len(letters) > limit or len(letters) == LETTERS else None
-    return reply(dialect.many(shown, following, await inbox.count(grant.project, agent)))
+    return reply(many(shown, following, await inbox.count(grant.project, agent)))

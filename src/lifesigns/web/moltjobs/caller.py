@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from lifesigns.core.access import Grant, check_agent_id
 from lifesigns.core.errors import BadRequest, LifesignsError
-from lifesigns.dialects import moltjobs as dialect
+from lifesigns.dialects.moltjobs.answer import refusal
 from lifesigns.web.auth import PROJECT, token_of
 from lifesigns.web.http import Desk, grant_of, head_of, reply
 from lifesigns.web.query import whole_of
@@ -70,5 +70,5 @@ def refuse(error: LifesignsError, request: Request) -> Response:
     desk: Desk = request.scope["desk"]
     given = request.headers.get(REQUEST_ID, "")
     request_id = given if _PRINTABLE.fullmatch(given) else str(uuid4())
-    body: dict[str, Any] = dialect.refusal(error, request.url.path, request_id, now_ms(desk))
+    body: dict[str, Any] = refusal(error, request.url.path, request_id, now_ms(desk))
     return reply(body, error.http_status, head_of(error) | {REQUEST_ID: request_id})

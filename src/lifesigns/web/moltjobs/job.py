@@ -26,8 +26,10 @@ from lifesigns.core.job import (
     spell_step,
 )
 from lifesigns.core.webhook import BOUND, KIND, Webhook, bound, bound_id, check_url
-from lifesigns.dialects import moltjobs as dialect
-from lifesigns.dialects.moltjobs import Noted
+from lifesigns.dialects.moltjobs import heartbeat as heartbeat_words
+from lifesigns.dialects.moltjobs import job as job_words
+from lifesigns.dialects.moltjobs.answer import many, one
+from lifesigns.dialects.moltjobs.heartbeat import Noted
 from lifesigns.store.job import HOOK_KINDS, Wanted
 from lifesigns.store.ledger import ANY, Write
 from lifesigns.store.webhook import new_secret
@@ -44,13 +46,13 @@ async def post(desk: Desk, request: Request) -> Response:
     grant.allow_post(grant.poster)
     body = await body_of(request, desk.body_bytes)
     now, made = now_ms(desk), f"job_{secrets.token_hex(8)}"
-    posted = dialect.posting(body, grant.poster, desk.limits, desk.jobs.terms, made, now)
+    posted = job_words.posting(body, grant.poster, desk.limits, desk.jobs.terms, made, now)
     grant.allow_post(posted.poster)
     hook, besides = await _hook(desk, grant, posted.id, body)
     posted = replace(posted, webhook=None if hook is None else hook.url)
     job = await desk.jobs.create(grant.project, create(posted, actor(grant), now), *besides)
     await follow(desk, grant.project, [job.agent])
-    return reply(dialect.posted(job, hook), 201)
+    return reply(job_words.posted(job, hook), 201)
 
 
 async def patch(desk: Desk, request: Request) -> Response:
@@ -58,19 +60,19 @@ async def patch(desk: Desk, request: Request) -> Response:
     before = await _job(desk, grant, request)
     grant.allow_post(before.poster)
     body = await body_of(request, desk.body_bytes)
-    dialect.editing(body, before, desk.limits)  # so that nothing is made of a bad one
+    job_words.editing(body, before, desk.limits)  # so that nothing is made of a bad one
     hook, besides = await _hook(desk, grant, before.id, body)
 
     def judge(job: Job) -> Turn:
         grant.allow_post(job.poster)
-        changes = dialect.editing(body, job, desk.limits)
+        changes = job_words.editing(body, job, desk.limits)
         if besides:
             changes["webhook"] = None if hook is None else hook.url
         return edit(job, changes, actor(grant), now_ms(desk))
 
     job = await desk.jobs.move(grant.project, before.id, judge, *besides)
     await follow(desk, grant.project, [job.agent])
-    return reply(dialect.posted(job, hook))
+    return reply(job_words.posted(job, hook))
 
 
 async def _hook(
@@ -93,7 +95,7 @@ async def make_move(name: str, desk: Desk, request: Request) -> Response:
     before = await _job(desk, grant, request)
     check_mover(grant, before, name)
     body = await body_of(request, desk.body_bytes)
-    act = dialect.act(name, body, desk.limits, actor(grant))
+    act = job_words.act(name, body, desk.limits, actor(grant))
 
     def judge(job: Job) -> Turn:
         check_mover(grant, job, name)
@@ -101,13 +103,13 @@ async def make_move(name: str, desk: Desk, request: Request) -> Response:
 
     job = await desk.jobs.move(grant.project, before.id, judge)
     await follow(desk, grant.project, [before.agent, job.agent])
-    return reply(dialect.one(spell(job)))
+    return reply(one(spell(job)))
 
 
 async def collect(desk: Desk, request: Request) -> Response:
     grant = await grant_of(desk, request)
     query = request.query_params
-    statuses = dialect.statuses(query.get("status"))
+    statuses = job_words.statuses(query.get("status"))
     agent, poster = query.get("agentId", ""), query.get("posterId", "")
     if agent:
         check_agent_id(agent, "agentId")
@@ -124,14 +126,14 @@ async def collect(desk: Desk, request: Request) -> Response:
         after=cursor_of(request),
         limit=limit_of(request),
     )
-    return reply(dialect.jobs(page.jobs, page.cursor, page.total))
+    return reply(job_words.jobs(page.jobs, page.cursor, page.total))
 
 
 async def get(desk: Desk, request: Request) -> Response:
     grant = await grant_of(desk, request)
     job = await _job(desk, grant, request)
     allow_sight_of(grant, job)
-    return reply(dialect.one(spell(job)))
+    return reply(one(spell(job)))
 
 
 async def events(desk: Desk, request: Request) -> Response:
@@ -139,7 +141,7 @@ async def events(desk: Desk, request: Request) -> Response:
     job = await _job(desk, grant, request)
     allow_sight_of(grant, job)
     steps = [spell_step(step) for step in job.trail]
-    return reply(dialect.many(steps, None, len(steps)))
+    return reply(many(steps, None, len(steps)))
 
 
 async def reports(desk: Desk, request: Request) -> Response:
@@ -147,14 +149,14 @@ async def reports(desk: Desk, request: Request) -> Response:
     job = await _job(desk, grant, request)
     allow_sight_of(grant, job)
     beats = [each for each in await _beats(desk, grant, job) if "progress" in each.said]
-    return _beats_page(request, beats, dialect.report)
+    return _beats_page(request, beats, heartbeat_words.report)
 
 
 async def history(desk: Desk, request: Request) -> Response:
     grant = await grant_of(desk, request)
     job = await _job(desk, grant, request)
     allow_sight_of(grant, job)
-    shown = partial(dialect.beat_shown, owner=grant.sees_metadata)
+    shown = partial(heartbeat_words.beat_shown, owner=grant.sees_metadata)
     return _beats_page(request, await _beats(desk, grant, job), shown)
 
 
@@ -164,9 +166,9 @@ async def tell(desk: Desk, request: Request) -> Response:
     from_agent = not grant.may("post")
     check_mover(grant, job, "submit" if from_agent else "assign")
     body = await body_of(request, desk.body_bytes)
-    said = dialect.content(body, desk.limits)
+    said = job_words.content(body, desk.limits)
     message = Message(job.id, actor(grant), from_agent, said, now_ms(desk))
-    return reply(dialect.one(await desk.jobs.post(grant.project, job, message)), 201)
+    return reply(one(await desk.jobs.post(grant.project, job, message)), 201)
 
 
 async def messages(desk: Desk, request: Request) -> Response:
@@ -179,7 +181,7 @@ async def messages(desk: Desk, request: Request) -> Response:
     )
     page = shown[:limit]
     cursor = page[-1]["id"] if len(shown) > limit else None
-    return reply(dialect.many(page, cursor, total))
+    return reply(many(page, cursor, total))
 
 
 async def _job(desk: Desk, grant: Grant, request: Request) -> Job:
@@ -197,14 +199,18 @@ async def _beats(desk: Desk, grant: Grant, job: Job) -> list[Noted]:
         ]
     )
     entries = [noted_of(each) for page in pages for each in page.entries]
-    return sorted(entries, key=dialect.moment, reverse=True)
+    return sorted(entries, key=heartbeat_words.moment, reverse=True)
 
 
 def _beats_page(
     request: Request, beats: Sequence[Noted], shown: Callable[[Noted], dict[str, Any]]
 ) -> Response:
     limit, cursor = limit_of(request), cursor_of(request, ENTRY)
-    rest = [each for each in beats if not cursor or dialect.moment(each) < dialect.place(cursor)]
+    rest = [
+        each
+        for each in beats
+        if not cursor or heartbeat_words.moment(each) < heartbeat_words.place(cursor)
+    ]
     page = rest[:limit]
     following = page[-1].number if len(rest) > limit else None
-    return reply(dialect.many([shown(each) for each in page], following, len(beats)))
+    return reply(many([shown(each) for each in page], following, len(beats)))

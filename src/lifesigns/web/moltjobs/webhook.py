@@ -10,7 +10,9 @@ from starlette.responses import Response
 from lifesigns.core import delivery
 from lifesigns.core.errors import BadValue, NotFound
 from lifesigns.core.webhook import Webhook, check_url
-from lifesigns.dialects import moltjobs as dialect
+from lifesigns.dialects import moltjobs
+from lifesigns.dialects.moltjobs import agent as agent_words
+from lifesigns.dialects.moltjobs.answer import one
 from lifesigns.store.webhook import new_secret
 from lifesigns.web.http import Desk, body_of, grant_of, reply
 from lifesigns.web.moltjobs.caller import agent_of, now_ms
@@ -29,12 +31,12 @@ async def put(desk: Desk, request: Request) -> Response:
     url = check_url(body["url"], desk.courier.allowance)
     now = now_ms(desk)
     hook = Webhook(
-        dialect.hook_id(agent),
+        agent_words.hook_id(agent),
         url,
         new_secret(),
         TOLD,
         filter={"ids": [agent]},
-        dialect=dialect.NAME,
+        dialect=moltjobs.NAME,
         created_ms=now,
         updated_ms=now,
     )
@@ -46,7 +48,7 @@ async def put(desk: Desk, request: Request) -> Response:
         hook = await desk.webhooks.change(grant.project, hook.id, judge)
     else:
         await desk.webhooks.create(grant.project, hook)
-    return reply(dialect.one(dialect.hook_shown(hook)), 201)
+    return reply(one(agent_words.hook_shown(hook)), 201)
 
 
 async def test(desk: Desk, request: Request) -> Response:
@@ -56,7 +58,7 @@ async def test(desk: Desk, request: Request) -> Response:
     grant.allow_beat(agent)
     hook = await _hook(desk, grant.project, agent)
     sent = await desk.courier.test(grant.project, hook)
-    return reply(dialect.one(delivery.spell(sent)))
+    return reply(one(delivery.spell(sent)))
 
 
 async def drop(desk: Desk, request: Request) -> Response:
@@ -70,7 +72,7 @@ async def drop(desk: Desk, request: Request) -> Response:
 
 
 async def _hook(desk: Desk, project: str, agent: str) -> Webhook:
-    found = await desk.webhooks.find(project, [dialect.hook_id(agent)])
+    found = await desk.webhooks.find(project, [agent_words.hook_id(agent)])
     for hook in found.values():
         return hook
     raise NotFound(f"The agent {agent!r} has no webhook of its own.")
