@@ -18,6 +18,7 @@ from lifesigns.core.slot import (
     by_deadline,
     check_deadlines,
     grant,
+    lapse,
     move,
     near_from_ms,
     over,
@@ -174,6 +175,12 @@ def test_what_was_handed_in_is_final_from_the_deadline_on() -> None:
     assert pass_time(handed, handed.finish_by_ms - 1).slot.is_open
     final, said = pass_time(handed, handed.finish_by_ms)
     assert (final.status, final.is_open, said) == ("SUBMITTED", False, ())
+
+
+def test_nobody_misses_anything_of_a_job_that_is_over() -> None:
+    for status, after in (("GRANTED", "WITHDRAWN"), ("SUBMITTED", "SUBMITTED")):
+        ended, said = lapse(at(status), T0 + 7)  # type: ignore[arg-type]
+        assert (ended.status, ended.ended_ms, said) == (after, T0 + 7, ())
 
 
 def test_it_is_looked_at_when_it_turns_and_at_no_other_time() -> None:

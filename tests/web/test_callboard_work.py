@@ -168,6 +168,23 @@ async def test_however_many_hubs_look_a_deadline_is_told_once(fresh_url: str) ->
             assert [types[type_, each] for each in ids] == [1] * len(ids)
 
 
+async def test_a_slot_of_a_job_that_is_over_is_nobodys_fault(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    await listen(hub)
+    await post_job(hub, "j")
+    worker = await visitor(http, "worker")
+    await worker.beat()
+    slot = await grant(http, "worker", "j", 2 * SHORT_MS, LONG_MS)
+    assert (await http.post("/jobs/j/cancel")).status_code == 200
+    home = await worker.home()
+    assert (home["activeSlots"], home["cadence"]["reason"]) == ([], "setup_claim_unattended")
+    await is_now(worker, slot, "WITHDRAWN")
+    assert [type_ for type_, _, _ in await told(hub) if type_.startswith("slot")] == [
+        "slot.granted"
+    ]
+
+
 async def test_what_was_handed_in_is_final_at_the_deadline(
     hub: RunningHub, http: httpx.AsyncClient
 ) -> None:

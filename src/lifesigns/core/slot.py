@@ -204,6 +204,12 @@ def pass_time(slot: Slot, now_ms: int) -> Turn:
     return Turn(slot)
 
 
+def lapse(slot: Slot, now_ms: int) -> Turn:
+    """End a slot whose job is over: nothing is owed any more, and nobody has missed anything."""
+    status: Status = "SUBMITTED" if slot.status == "SUBMITTED" else "WITHDRAWN"
+    return Turn(replace(slot, status=status, ended_ms=now_ms, updated_ms=now_ms))
+
+
 def held_until_ms(gap_ms: int) -> int:
     """Say until when nobody misses a deadline, if agents could not be heard before ``gap_ms``."""
     return gap_ms + GAP_MS if gap_ms else 0

@@ -85,6 +85,11 @@ class Board:
             return await self.tell(project, turn.slot)
         raise Unavailable("Too many are granted slots of this job at once.")
 
+    async def is_over(self, project: str, each: Slot) -> bool:
+        """Tell whether the job of a slot is over, so that nobody can work on it any more."""
+        (job,) = await self._jobs.read(project, [each.job])
+        return job is None or job.status in CLOSED
+
     async def _granted(self, project: str, job: Job, agent: str) -> bool:
         found = await self.slots(project, open_of(agent))
         return any(each.job == job.id for each in found.slots)

@@ -73,7 +73,8 @@ class Marshal:
                 held = slot_write(each, version, due_ms=due_ms)
                 await self._ledger.commit(project, [held])
             return
-        turn = slot.pass_time(each, now_ms)
+        over = await self._board.is_over(project, each)
+        turn = slot.lapse(each, now_ms) if over else slot.pass_time(each, now_ms)
         await self._ledger.commit(project, [slot_write(turn.slot, version)], events_of(turn))
 
     async def forget(self, kind: str, place: Place, docs: Sequence[Doc], now_ms: int) -> None:

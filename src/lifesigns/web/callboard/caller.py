@@ -91,8 +91,10 @@ async def caller_of(desk: Desk, request: Request) -> Caller:
     rows = await register.rows(desk.ledger, project, agent, RECENT)
     count(desk, request, grant, rows[0].runtime_id if rows else "")
     role = rows[0].role if rows else ROLES[0]
-    standing = await standing_of(desk, project, agent, role, now_ms)
-    presence = (await desk.store.read(project, agent)).presence
+    standing, reading = await asyncio.gather(
+        standing_of(desk, project, agent, role, now_ms), desk.store.read(project, agent)
+    )
+    presence = reading.presence
     if rows and rows[0].status != "OFFLINE":
         lease_ms = cadence.row(standing, now_ms).lease_ms
         presence = await _renew(desk, project, rows[0], presence, lease_ms, at)
@@ -131,10 +133,13 @@ async def _renew(
 
 async def settle(desk: Desk, project: str, row: Row, at: float) -> Presence | None:
     """Make an instance what its row says now: an OFFLINE may have come beside another call."""
-    after = await register.change_row(desk.ledger, project, row, lambda each: each or row)
-    if after.status == "OFFLINE":
+    after, reading = await asyncio.gather(
+        register.row_of(desk.ledger, project, row), desk.store.read(project, row.agent)
+    )
+    if after is not None and after.status == "OFFLINE":
         return await desk.store.remove(project, row.agent, row.runtime_id, at)
-    return (await desk.store.read(project, row.agent)).presence
+    presence: Presence | None = reading.presence
+    return presence
 
 
 def head(request: Request, headers: MutableHeaders) -> None:

@@ -28,6 +28,12 @@ async def rows(ledger: Ledger, project: str, agent: str, limit: int) -> list[Row
     return [heartbeat.unpack(doc.body) for doc in page.docs]
 
 
+async def row_of(ledger: Ledger, project: str, row: Row) -> Row | None:
+    """Read a row as it is now."""
+    doc = await ledger.get(project, KIND, row.id, row.agent)
+    return None if doc is None else heartbeat.unpack(doc.body)
+
+
 async def change_row(
     ledger: Ledger, project: str, row: Row, judge: Callable[[Row | None], Row]
 ) -> Row:

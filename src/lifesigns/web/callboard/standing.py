@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from lifesigns.core.application import Application
 from lifesigns.core.job import CLOSED, IN_REVIEW, OPEN, Job
 from lifesigns.core.presence import agent_uuid
 from lifesigns.dialects.callboard.cadence import Standing
@@ -27,23 +26,28 @@ async def standing_of(desk: Desk, project: str, agent: str, role: Role, now_ms: 
         _posted(desk, project, agent),
         _reviews(desk, project, agent),
     )
-    waiting = await _waiting(desk, project, pending)
-    return Standing(own, role, tuple(slots.slots), tuple(waiting), posted, tuple(reviews))
+    named = [*(each.job for each in slots.slots), *(each.job for each in pending)]
+    jobs = await _jobs(desk, project, named)
+    return Standing(
+        own,
+        role,
+        tuple(each for each in slots.slots if each.job in jobs),
+        tuple(each for each in pending if each.job in jobs and jobs[each.job].status == OPEN),
+        posted,
+        tuple(reviews),
+    )
+
+
+async def _jobs(desk: Desk, project: str, ids: Sequence[str]) -> dict[str, Job]:
+    """Read those of some jobs that are not over."""
+    names = list(dict.fromkeys(ids))
+    found = await desk.jobs.read(project, names)
+    return {job.id: job for job in found if job is not None and job.status not in CLOSED}
 
 
 def names_of(project: str, agent: str) -> tuple[str, str]:
     """Tell by which names an agent may be the poster of a job."""
     return agent, agent_uuid(project, agent)
-
-
-async def _waiting(desk: Desk, project: str, pending: Sequence[Application]) -> list[Application]:
-    """Leave out those whose job nobody is given a slot of any more."""
-    jobs = await desk.jobs.read(project, [each.job for each in pending])
-    return [
-        each
-        for each, job in zip(pending, jobs, strict=True)
-        if job is not None and job.status == OPEN
-    ]
 
 
 async def _posted(desk: Desk, project: str, agent: str) -> int:
@@ -70,7 +74,5 @@ async def _reviews(desk: Desk, project: str, agent: str) -> list[Job]:
         ]
     )
     found = {job.id: job for page in pages for job in page.jobs}
-    for job in await desk.jobs.read(project, sorted(ids - found.keys())):
-        if job is not None and job.status not in CLOSED:
-            found[job.id] = job
+    found |= await _jobs(desk, project, sorted(ids - found.keys()))
     return sorted(found.values(), key=lambda job: (job.since_ms, job.id))
