@@ -38,8 +38,12 @@ log = logging.getLogger(__name__)
 
 WRITES = 128  # that one step holds: it may hold the server for some ms
 ROUNDS = 16  # steps before others on the agenda get their turn
+AT_A_TIME = 8  # entries that are read, or spelled, before others get their turn
 TRIM_EVERY = 256  # entries of a lane
 LIVES = 32  # of an agent, that are looked at to see whether it flaps
+
+
+Row = tuple[bytes, Sequence[bytes]]  # of an outbox, as it was read
 
 
 class Entry(NamedTuple):
@@ -70,6 +74,7 @@ class Outbox:
         self._store = store
         self._ledger = ledger
         self._webhooks = webhooks
+        self._turn = asyncio.Lock()  # one outbox is spelled at a time: others beat meanwhile
         self._taken: Counter[Place] = Counter()  # entries, since it was last trimmed there
         self.made = 0  # messages
         agenda.on(OUTBOX, self.handle)
@@ -94,9 +99,9 @@ class Outbox:
         )
         last = taken.body["taken"]
         while rows:
-            entries = [self._entry(project, *row) for row in rows]
-            last = entries[-1].id
-            writes = await self._writes(place, webhooks, entries)
+            async with self._turn:
+                writes = await self._writes(place, webhooks, rows)
+            last = rows[-1][0].decode()
             writes.append(Write(OUTBOX, "", taken.version, {"taken": last}))
             try:
                 await self._ledger.commit(project, writes, home=number)
@@ -127,14 +132,21 @@ class Outbox:
             await self._webhooks.trim(*place, ids)
 
     async def _writes(
-        self, place: Place, webhooks: Sequence[Webhook], entries: Sequence[Entry]
+        self, place: Place, webhooks: Sequence[Webhook], rows: Sequence[Row]
     ) -> list[Write]:
         """Make what has to be written for some entries."""
+        entries = []
+        for n, row in enumerate(rows):
+            if n % AT_A_TIME == 0:
+                await asyncio.sleep(0)
+            entries.append(self._entry(place.project, *row))
         known = await self._know(place, webhooks, [e for entry in entries for e in entry.events])
         lines: dict[str, Line] = {}
         made: dict[str, Delivery] = {}
         ended: dict[str, None] = {}
-        for entry in entries:
+        for n, entry in enumerate(entries):
+            if n % AT_A_TIME == 0:
+                await asyncio.sleep(0)
             for event in entry.events:
                 for webhook in _receivers(known, event):
                     self._tell(place, known, webhook, entry.id, event, lines, made, ended)
