@@ -40,7 +40,7 @@ async def good(hub: Reachable, *words: str) -> str:
 
 async def test_a_schedule_is_made_paused_run_looked_at_and_dropped(hub: HubProcess) -> None:
     """As somebody does who has read the page of the command line, and nothing else."""
-    assert (await schedules(hub, "list", "disk-watch")).out.count("\n") == 1
+    assert (await schedules(hub, "list")).out.count("\n") == 1
     made = await good(
         *(hub, "add", "disk-watch", "what is new?", "--every", "2h", "--between", "09:00-17:00"),
         *("--days", "mon-fri", "--zone", "Europe/Berlin", "--budget", "10"),
@@ -50,7 +50,8 @@ async def test_a_schedule_is_made_paused_run_looked_at_and_dropped(hub: HubProce
     listed = await good(hub, "list", "disk-watch")
     assert id_ in listed
     assert "every 2h 09:00-17:00 on mon,tue,wed,thu,fri Europe/Berlin" in listed
-    (shown,) = json.loads(await good(hub, "list", "disk-watch", "--json"))["heartbeats"]
+    assert await good(hub, "list") == listed
+    (shown,) = json.loads(await good(hub, "list", "disk-watch", "--json"))["schedules"]
     assert (shown["enabled"], shown["credit_budget"]) == (1, 10)
 
     assert "is paused" in await good(hub, "pause", "disk-watch")
@@ -70,7 +71,7 @@ async def test_a_schedule_is_made_paused_run_looked_at_and_dropped(hub: HubProce
         await good(hub, "add", "disk-watch", "fail", "--cron", "0 9 * * *", "--paused")
         both = await schedules(hub, "trigger", "disk-watch")
         assert (both.code, both.err.startswith("lifesigns: which of them?")) == (2, True)
-        listed = json.loads(await good(hub, "list", "disk-watch", "--json"))["heartbeats"]
+        listed = json.loads(await good(hub, "list", "disk-watch", "--json"))["schedules"]
         failing = next(each["uuid"] for each in listed if each["prompt"] == "fail")
         failed = await schedules(hub, "trigger", "disk-watch", failing)
         assert (failed.code, failed.out) == (1, "")

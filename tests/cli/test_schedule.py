@@ -21,6 +21,7 @@ from lifesigns.core.errors import (
 from tests.cli.conftest import Peer
 
 MADE = {
+    **{"agent": "a", "project_id": "shop"},
     **{"uuid": "0f1e2d3c-4b5a", "bot_id": "a", "prompt": "look\x1b[2J", "interval_minutes": 30},
     **{"cron_pattern": None, "enabled": 1, "active_hours_start": None, "active_hours_end": None},
     **{"active_days": None, "timezone": "UTC", "next_run_at": "2026-03-22T14:30:00.000Z"},
@@ -84,10 +85,11 @@ def test_schedules_are_listed_with_what_is_now(
         },
         {**MADE, "enabled": 0, "paused_reason": "5 errors in a row", "last_status": "error"},
     ]
-    peer.answer = json.dumps({"heartbeats": some}).encode()
+    peer.answer = json.dumps({"schedules": some, "total": 5}).encode()
     lines = told(peer, capsys, "list", "a").splitlines()
-    assert peer.asked[0].path == "/v1/bot/heartbeat/readall?project_id=default&bot_id=a"
-    assert [line.split("  ")[0] for line in lines[1:]] == ["0f1e2d3c"] * 3
+    assert peer.asked[0].path == "/v1/schedules?agent=a"
+    assert [line.split("  ")[0] for line in lines[1:4]] == ["0f1e2d3c"] * 3
+    assert lines[4:] == ["and 2 more: name an agent"]
     assert "every 30m" in lines[1]
     assert "next at 2026-03-22T14:30:00.000Z" in lines[1]
     assert r"look\x1b[2J" in lines[1]
@@ -99,9 +101,11 @@ def test_which_schedule_is_meant_is_told_by_its_beginning(
     peer: Peer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     some = [MADE, {**MADE, "uuid": "0faaaaaa-0000"}]
-    peer.answer = json.dumps({"heartbeats": some, "heartbeat": {**MADE, "enabled": 0}}).encode()
+    peer.answer = json.dumps({"schedules": some, "heartbeat": {**MADE, "enabled": 0}}).encode()
     assert "is paused" in told(peer, capsys, "pause", "a", "0f1")
-    assert json.loads(peer.asked[-1].body)["heartbeat_id"] == "0f1e2d3c-4b5a"
+    assert json.loads(peer.asked[-1].body) == {
+        **{"project_id": "shop", "bot_id": "a", "heartbeat_id": "0f1e2d3c-4b5a"},
+    }, "as it was made"
     for words, code, says in (
         (["pause", "a", "0f"], 2, "which of them? 0f1e2d3c, 0faaaaaa"),
         (["resume", "a"], 2, "which of them?"),
@@ -109,7 +113,7 @@ def test_which_schedule_is_meant_is_told_by_its_beginning(
     ):
         assert main(["schedules", *words, "--url", peer.url]) == code
         assert says in capsys.readouterr().err
-    peer.answer = b'{"heartbeats": []}'
+    peer.answer = b'{"schedules": []}'
     assert main(["schedules", "logs", "a", "x", "--url", peer.url]) == 1
     assert "a has no schedules" in capsys.readouterr().err
 
@@ -132,7 +136,7 @@ def test_what_came_of_a_run_is_told_and_decides_the_exit_code(
     out: str,
     err: str,
 ) -> None:
-    peer.answer = json.dumps({"heartbeats": [MADE], "result": result}).encode()
+    peer.answer = json.dumps({"schedules": [MADE], "result": result}).encode()
     assert main(["schedules", "trigger", "a", "--url", peer.url, "--wait", "2s"]) == code
     assert capsys.readouterr() == (out, err)
     assert json.loads(peer.asked[-1].body)["wait"] == 2

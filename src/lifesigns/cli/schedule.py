@@ -25,7 +25,7 @@ PREFIX = "/v1/bot"
 LABEL = "default"  # what schedules made here are filed under
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 SHORT_DAY = 3  # letters
-LISTED = ("id", "when", "now", "last", "runs", "errors", "prompt")
+LISTED = ("id", "agent", "when", "now", "last", "runs", "errors", "prompt")
 LOGGED = ("at", "how", "status", "took", "tokens", "credits", "what")
 LONGEST_WAIT_S = 60.0
 PAGE = 100
@@ -49,11 +49,17 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    listing = actions.add_parser("list", help="list the schedules of an agent")
+    listing = actions.add_parser("list", help="list the schedules of an agent, or of all")
     listing.set_defaults(run=show)
 
     adding = actions.add_parser("add", help="make a schedule, which begins at once")
     _add_times(adding)
+    adding.add_argument(
+        "--project-id",
+        default=LABEL,
+        metavar="LABEL",
+        help=f"what the programs of the API file it under (default: {LABEL})",
+    )
     adding.set_defaults(run=add)
 
     pausing = actions.add_parser("pause", help="stop a schedule, and keep it")
@@ -76,17 +82,12 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
 
     acting = (listing, adding, pausing, resuming, removing, triggering, logging)
     for action in acting:
-        action.add_argument("agent", metavar="AGENT", help="the agent's id")
+        whose = "?" if action is listing else None
+        action.add_argument("agent", nargs=whose, metavar="AGENT", help="the agent's id")
         if action is adding:
             action.add_argument("prompt", metavar="PROMPT", help="what it is to do")
         elif action is not listing:
             action.add_argument("schedule", nargs="?", metavar="ID", help="which of them")
-        action.add_argument(
-            "--project-id",
-            default=LABEL,
-            metavar="LABEL",
-            help=f"the label under which they were made (default: {LABEL})",
-        )
         action.add_argument("--json", action="store_true", help="print the hub's answer as it is")
         add_flags(action, ClientConfig)
 
@@ -107,10 +108,11 @@ def _add_times(parser: argparse.ArgumentParser) -> None:
 
 
 def add(args: argparse.Namespace) -> int:
-    said = {**_place(args), "prompt": args.prompt, "new": True, "enabled": not args.paused}
+    place = {"project_id": args.project_id, "bot_id": check_agent_id(args.agent)}
+    said = {**place, "prompt": args.prompt, "new": True, "enabled": not args.paused}
     said |= times_of(args)
     api = Api.of(args)
-    api.call("PUT", f"{PREFIX}/update", {**_place(args), "heartbeat": True})
+    api.call("PUT", f"{PREFIX}/update", {**place, "heartbeat": True})
     answer = api.call("POST", f"{PREFIX}/heartbeat/configure", said)
     return _tell(args, answer, lambda made: f"{made['uuid']}, {_next(made)}")
 
@@ -164,19 +166,21 @@ def _misread(flag: str, text: str, takes: str) -> BadValue:
 
 
 def show(args: argparse.Namespace) -> int:
-    answer = _read_all(Api.of(args), args)
+    answer = _read_all(Api.of(args), args.agent)
     if args.json:
         print(json.dumps(answer))
         return 0
     rows = [
         (
-            *(made["uuid"][:8], _when(made), _next(made), made["last_status"]),
+            *(made["uuid"][:8], made["agent"], _when(made), _next(made), made["last_status"]),
             *(made["execution_count"], made["error_count"], made["prompt"]),
         )
-        for made in answer["heartbeats"]
+        for made in answer["schedules"]
     ]
     look = Look.of(sys.stdout)
     print(table(LISTED, rows, width=look.width, gives_way=("prompt",)))
+    if len(rows) < answer["total"]:
+        print(f"and {answer['total'] - len(rows)} more: name an agent")
     return 0
 
 
@@ -195,7 +199,7 @@ def remove(args: argparse.Namespace) -> int:
 def trigger(args: argparse.Namespace) -> int:
     wait_s = min(LONGEST_WAIT_S, seconds(args.wait, "--wait"))
     api = Api.of(args, timeout_s=wait_s + 15)
-    said = {**_place(args), "heartbeat_id": _chosen(api, args), "wait": wait_s}
+    said = {**_chosen(api, args), "wait": wait_s}
     answer = api.call("POST", f"{PREFIX}/heartbeat/trigger", said)
     result = answer["result"]
     if args.json:
@@ -215,9 +219,8 @@ def logs(args: argparse.Namespace) -> int:
     api, page, left = Api.of(args), 1, args.limit
     if left < 1:
         raise BadRequest("--limit is 1 or more")
-    asked = {**_place(args), "status": args.status, "per_page": min(PAGE, left)}
-    if args.schedule is not None:
-        asked["heartbeat_id"] = _chosen(api, args)
+    asked = {**_chosen(api, args, all_of_them=True), "status": args.status}
+    asked["per_page"] = min(PAGE, left)
     entries: list[Mapping[str, Any]] = []
     while True:
         answer = api.call("GET", f"{PREFIX}/heartbeat/logs?{_query({**asked, 'page': page})}")
@@ -247,7 +250,7 @@ def _row(entry: Mapping[str, Any]) -> tuple[object, ...]:
 
 def _alter(args: argparse.Namespace, method: str, deed: str, told: Any) -> int:
     api = Api.of(args)
-    said = {**_place(args), "heartbeat_id": _chosen(api, args)}
+    said = _chosen(api, args)
     return _tell(args, api.call(method, f"{PREFIX}/heartbeat/{deed}", said), told)
 
 
@@ -256,25 +259,24 @@ def _tell(args: argparse.Namespace, answer: Mapping[str, Any], told: Any) -> int
     return 0
 
 
-def _place(args: argparse.Namespace) -> dict[str, str]:
-    return {"project_id": args.project_id, "bot_id": check_agent_id(args.agent)}
-
-
-def _chosen(api: Api, args: argparse.Namespace) -> str:
-    """Find which schedule is meant."""
-    ids = [str(made["uuid"]) for made in _read_all(api, args)["heartbeats"]]
-    meant = [id_ for id_ in ids if id_.startswith(args.schedule or "")]
-    if len(meant) == 1:
-        return meant[0]
-    if not ids:
+def _chosen(api: Api, args: argparse.Namespace, *, all_of_them: bool = False) -> dict[str, Any]:
+    """Find which schedule is meant, in the words of the API; or all of the agent's."""
+    found = _read_all(api, check_agent_id(args.agent))["schedules"]
+    meant = [made for made in found if made["uuid"].startswith(args.schedule or "")]
+    if not found:
         raise NotFound(f"{args.agent} has no schedules")
-    if meant:
-        raise BadRequest(f"which of them? {', '.join(id_[:8] for id_ in meant)}")
-    raise NotFound(f"no schedule of {args.agent} begins with {args.schedule}")
+    if not meant:
+        raise NotFound(f"no schedule of {args.agent} begins with {args.schedule}")
+    place = {name: meant[0][name] for name in ("project_id", "bot_id")}
+    if all_of_them and args.schedule is None:
+        return place
+    if len(meant) > 1:
+        raise BadRequest(f"which of them? {', '.join(made['uuid'][:8] for made in meant)}")
+    return {**place, "heartbeat_id": meant[0]["uuid"]}
 
 
-def _read_all(api: Api, args: argparse.Namespace) -> dict[str, Any]:
-    return api.call("GET", f"{PREFIX}/heartbeat/readall?{_query(_place(args))}")
+def _read_all(api: Api, agent: str | None) -> dict[str, Any]:
+    return api.call("GET", f"/v1/schedules?{_query({'agent': agent})}")
 
 
 def _query(said: Mapping[str, Any]) -> str:
