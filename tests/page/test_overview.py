@@ -27,6 +27,7 @@ async def test_the_page_shows_how_an_agent_comes_works_stalls_dies_and_returns(
         await agent.beat(progress_ttl=1)
         await reader.count("stalled", 1)
         await expect(headline).to_have_text("1 of 1 needs attention")
+        await expect(page).to_have_title("(1) Overview · Lifesigns")
         await expect(rows.first).to_contain_text("digger makes no progress: where to dig")
         agent.abort()
         await reader.count("offline", 1)

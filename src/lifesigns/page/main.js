@@ -12,6 +12,7 @@ import { kept, link, read } from "./route.js";
 import { Schedules } from "./schedule.js";
 import { chooseProject, chooseTheme, chosenProject, chosenTheme, forgetKey, guarded, keptKey, redeem, ticketOfAddress } from "./session.js";
 import { signIn } from "./signin.js";
+import { URGENT } from "./state.js";
 import { Table } from "./table.js";
 import { Webhooks } from "./webhook.js";
 
@@ -55,6 +56,8 @@ export class Page {
     hub.addEventListener("connected", (event) => this._connected(/** @type {CustomEvent} */ (event).detail));
     this.hub.addEventListener("disconnected", () => this._mark("off", "reconnecting", "The line broke"));
     this.hub.closed.then(({ code, reason }) => this._closed(code, reason));
+    this._altered = () => this._entitle();
+    fleet.addEventListener("altered", this._altered);
     fleet.addEventListener("refused", (event) => {
       if (/** @type {CustomEvent} */ (event).detail.code === "forbidden") this._closed(4003, "");
     });
@@ -104,7 +107,8 @@ export class Page {
     this._view = new Made(this);
     const moved = this._at !== "";
     this._at = at;
-    document.title = `${name || title} · Lifesigns`;
+    this._title = name || title;
+    this._entitle();
     fill(main, this._view.root);
     if (moved) {
       scrollTo(0, 0);
@@ -130,6 +134,13 @@ export class Page {
     this._stop();
     location.hash = "#/";
     new Page(this._key);
+  }
+
+  /** Name the tab, and how many need attention: it is seen from other tabs, too. */
+  _entitle() {
+    const wrong = URGENT.reduce((sum, state) => sum + this.fleet.count(state), 0);
+    const title = `${wrong ? `(${wrong}) ` : ""}${this._title} · Lifesigns`;
+    if (title !== document.title) document.title = title;
   }
 
   /** @param {string} look @param {string} text @param {string} title */
@@ -170,6 +181,7 @@ export class Page {
 
   _stop() {
     this._ended = true;
+    this.fleet.removeEventListener("altered", this._altered);
     removeEventListener("hashchange", this._route);
     dark.removeEventListener("change", this._recolour);
     this._view?.end();
