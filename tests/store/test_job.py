@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lifesigns.core.access import DEFAULT_PROJECT as PROJECT
-from lifesigns.core.errors import Conflict, NotFound
+from lifesigns.core.errors import Conflict, NotFound, Unavailable
 from lifesigns.core.job import (
     ASSIGNED,
     COMPLETED,
@@ -22,6 +22,8 @@ from lifesigns.core.job import (
     create,
     move,
 )
+from lifesigns.core.letter import Letter
+from lifesigns.store.inbox import Inbox
 from lifesigns.store.job import SCANNED, Jobs, Wanted
 from tests.station import Station, station
 from tests.store.test_ledger import listen, told
@@ -142,6 +144,24 @@ async def test_who_gets_a_job_has_a_letter_even_if_it_was_never_there(fresh_url:
             "job.cancelled",
         ]
         assert (await jobs.get(PROJECT, "j")).letters == ()
+
+
+class FullInbox(Inbox):
+    """Takes nothing now."""
+
+    async def add(self, *letter: Any, **how: Any) -> Letter:
+        raise Unavailable("It is full.")
+
+
+async def test_a_move_is_made_though_its_letter_has_to_wait(fresh_url: str) -> None:
+    async with station(fresh_url) as here:
+        full = FullInbox(here.store, here.link, here.inbox, here.clock, here.ingest)
+        jobs = Jobs(here.ledger, full, Terms())
+        await post(jobs, job("j", ASSIGNED, agent="a"))
+        waiting = await jobs.get(PROJECT, "j")
+        assert (waiting.status, waiting.letters) == (ASSIGNED, (("job.assigned", "a"),))
+        assert (await jobs_of(here).deliver(PROJECT, waiting)).letters == ()
+        assert len(await here.letters.read(PROJECT, "a")) == 1
 
 
 async def test_a_job_that_is_not_altered_is_not_written(fresh_url: str) -> None:

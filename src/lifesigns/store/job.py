@@ -8,13 +8,14 @@ in one step: ``write_of`` and ``events_of`` are for those who do so. Whatever as
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from lifesigns.core import circuit, webhook
-from lifesigns.core.errors import Conflict, NotFound
+from lifesigns.core.errors import Conflict, NotFound, Unavailable
 from lifesigns.core.job import MESSAGE as MESSAGE_TYPE
 from lifesigns.core.job import (
     WORKED,
@@ -33,6 +34,8 @@ from lifesigns.core.webhook import bound_id
 from lifesigns.store import keys
 from lifesigns.store.inbox import Inbox
 from lifesigns.store.ledger import ANY, Doc, Event, Ledger, Step, Write
+
+log = logging.getLogger(__name__)
 
 HOOK_KINDS: Final = (webhook.KIND, circuit.KIND)
 JOB: Final = "job"  # the kind of the documents, and of what an agent is told
@@ -125,7 +128,13 @@ class Jobs:
 
         await self._ledger.change(project, JOB, job_id, step)
         (job,) = after
-        return await self.deliver(project, job) if job.letters else job
+        if not job.letters:
+            return job
+        try:
+            return await self.deliver(project, job)
+        except Unavailable as away:  # what was done is done; some hub tells of it later
+            log.info("the letters about the job %s wait: %s", job.id, away)
+            return job
 
     async def move(
         self, project: str, job_id: str, judge: Callable[[Job], Turn], *besides: Write

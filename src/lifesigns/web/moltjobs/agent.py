@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Iterable
 
@@ -10,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lifesigns.core.access import Grant
-from lifesigns.core.errors import BadRequest, Conflict, NotFound, RateLimited
+from lifesigns.core.errors import BadRequest, Conflict, NotFound, RateLimited, Unavailable
 from lifesigns.core.job import Job, Turn
 from lifesigns.core.letter import read_id
 from lifesigns.core.silence import beat as heard
@@ -31,6 +32,8 @@ from lifesigns.web.http import Desk, body_of, grant_of, reply
 from lifesigns.web.moltjobs.caller import agent_of, cursor_of, grant_of_query, limit_of
 from lifesigns.web.query import whole_of
 from lifesigns.web.sight import allow_sight
+
+log = logging.getLogger(__name__)
 
 BOOK = moltjobs.NAME  # of the diaries
 ANALYSED_DAYS = 30
@@ -108,17 +111,23 @@ async def _hear(desk: Desk, project: str, beat: Heartbeat, agent: str, at_ms: in
 
 async def follow(desk: Desk, project: str, agents: Iterable[str | None]) -> None:
     """Show of agents what others have made of their jobs; it is no sign of their lives."""
-    at = asyncio.get_running_loop().time()
     for agent in dict.fromkeys(each for each in agents if each is not None):
-        presence = (await desk.store.read(project, agent)).presence
-        instances = () if presence is None else presence.instances
-        words = next((i.words for i, _ in instances if i.name == HTTP_INSTANCE), None)
-        if words is None or words.dialect != moltjobs.NAME:
-            continue  # what it is said to be is its own affair
-        job = heartbeat_words.at_work(await desk.jobs.worked_on(project, agent))
-        said = heartbeat_words.working(job) | {"state": heartbeat_words.hint(words.status, job)}
-        beat = HttpBeat(agent, HTTP_INSTANCE, None, said, living=False)
-        await desk.store.put(project, beat, at)
+        try:
+            await _follow(desk, project, agent)
+        except Unavailable as away:  # the job is moved all the same, and its next beat tells
+            log.info("what %s works on is not shown yet: %s", agent, away)
+
+
+async def _follow(desk: Desk, project: str, agent: str) -> None:
+    presence = (await desk.store.read(project, agent)).presence
+    instances = () if presence is None else presence.instances
+    words = next((i.words for i, _ in instances if i.name == HTTP_INSTANCE), None)
+    if words is None or words.dialect != moltjobs.NAME:
+        return  # what it is said to be is its own affair
+    job = heartbeat_words.at_work(await desk.jobs.worked_on(project, agent))
+    said = heartbeat_words.working(job) | {"state": heartbeat_words.hint(words.status, job)}
+    beat = HttpBeat(agent, HTTP_INSTANCE, None, said, living=False)
+    await desk.store.put(project, beat, asyncio.get_running_loop().time())
 
 
 async def get(desk: Desk, request: Request) -> Response:
