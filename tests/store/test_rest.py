@@ -190,6 +190,8 @@ async def test_a_step_tells_hubs_rings_and_counts(fresh_url: str) -> None:
         left_ms = await here.link.ask("PTTL", keys.counts(DEFAULT_PROJECT, number, "runs:bot"))
         assert 0 < left_ms <= 60_000
         await until(lambda: session.told)
+        await here.ledger.drop(DEFAULT_PROJECT)
+        assert await here.ledger.counts(DEFAULT_PROJECT, ["runs:bot"], "bot") == [{}]
 
 
 async def until_state(alarm: Alarm, state: str) -> None:

@@ -122,6 +122,11 @@ def counts(project: str, number: int, name: str) -> str:
     return f"ls:{{{TAGS[number]}}}:counts:{project}:{name}"
 
 
+def all_counts(project: str) -> str:
+    """Tell what the names of all that is counted in a project match."""
+    return f"ls:{{*}}:counts:{project}:*"
+
+
 def events(project: str, number: int) -> str:
     """STREAM: what webhooks have to tell."""
     return f"ls:{{{TAGS[number]}}}:outbox:{project}"

@@ -236,7 +236,7 @@ class Ledger:
         ]
 
     async def drop(self, project: str) -> None:
-        """Drop all documents of a project, and what was to be told of them."""
+        """Drop all documents of a project, what was counted, and what was to be told of them."""
         for lane in self._store.lanes(project):
             for kind in await self._link.ask("SMEMBERS", keys.kinds(project, lane.number)):
                 await self._drop_kind(lane, kind.decode())
@@ -244,6 +244,17 @@ class Ledger:
             await self._link.ask("HDEL", lane.keys[0], HOOKS)
             await self._link.ask("ZREM", keys.agenda(lane.number), outbox_member(project))
             await self._link.ask("DEL", *left)
+        await self._drop_counts(project)
+
+    async def _drop_counts(self, project: str) -> None:
+        """Look for them: nobody keeps a list of what ends by itself."""
+        cursor, pattern = b"0", keys.all_counts(project)
+        while True:
+            cursor, found = await self._link.ask("SCAN", cursor, "MATCH", pattern, "COUNT", 1_000)
+            if found:
+                await self._link.ask("UNLINK", *found)
+            if cursor == b"0":
+                return
 
     async def _drop_kind(self, lane: Lane, kind: str) -> None:
         ids = await self._link.ask("HKEYS", keys.documents(lane.project, lane.number, kind))
