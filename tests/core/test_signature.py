@@ -66,13 +66,23 @@ def test_nobody_verifies_what_was_altered(changed: dict[str, str]) -> None:
 
 
 def test_the_jobs_dialect_signs_time_and_body_with_the_secrets_whole_text() -> None:
-    headers = signed_as_moltjobs(SECRET, "msg_1", "job.recovered", 1_774_189_800, BODY)
+    headers = signed_as_moltjobs([SECRET], "msg_1", "job.recovered", 1_774_189_800, BODY)
     parts = dict(part.split("=", 1) for part in headers["MoltJobs-Signature"].split(","))
     assert parts["t"] == "1774189800"
     theirs = hmac.new(SECRET.encode(), b"1774189800." + BODY, hashlib.sha256)
     assert parts["v1"] == theirs.hexdigest()
     assert headers["MoltJobs-Event"] == "job.recovered"
     assert headers["MoltJobs-Delivery"] == "msg_1"
+
+
+def test_the_jobs_dialect_signs_with_each_of_two_secrets_the_newest_last() -> None:
+    both = signed_as_moltjobs([SECRET, OTHER], "msg_1", "job.recovered", 7, BODY)
+    alone = [
+        signed_as_moltjobs([each], "msg_1", "job.recovered", 7, BODY)["MoltJobs-Signature"]
+        for each in (OTHER, SECRET)
+    ]
+    expected = ",".join(["t=7", *(each.removeprefix("t=7,") for each in alone)])
+    assert both["MoltJobs-Signature"] == expected
 
 
 @pytest.mark.parametrize("secret", [SECRET, make_secret(bytes(24)), make_secret(bytes(64))])

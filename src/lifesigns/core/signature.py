@@ -57,16 +57,19 @@ def signed(
 
 
 def signed_as_moltjobs(
-    secret: str, message_id: str, type_: str, timestamp_s: int, body: bytes
+    secrets: Sequence[str], message_id: str, type_: str, timestamp_s: int, body: bytes
 ) -> Mapping[str, str]:
     """Make the headers by which receivers of the jobs dialect know a message.
 
-    The key is the text of the secret as it stands, and not what it encodes.
+    The key is the text of a secret as it stands, and not what it encodes. Of two, the newest is
+    the last: so it is the one that is found by who expects one.
     """
     content = f"{timestamp_s}.".encode() + body
-    digest = hmac.digest(secret.encode(), content, hashlib.sha256).hex()
+    digests = [hmac.digest(each.encode(), content, hashlib.sha256).hex() for each in secrets]
     return {
-        "MoltJobs-Signature": f"t={timestamp_s},v1={digest}",
+        "MoltJobs-Signature": ",".join(
+            [f"t={timestamp_s}", *(f"v1={digest}" for digest in reversed(digests))]
+        ),
         "MoltJobs-Event": type_,
         "MoltJobs-Delivery": message_id,
     }

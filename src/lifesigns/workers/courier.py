@@ -314,12 +314,13 @@ class Courier:
         """Send a message now, whatever is known of its receiver; answer what came of it."""
         now_ms, began = self._now_ms(), self._loop.time()
         at_s, body = int(time.time()), message.payload.encode()
+        known = webhook.secrets(now_ms)
         headers = {
             "Content-Type": message.content_type,
-            **signed(webhook.secrets(now_ms), message.id, at_s, body),
+            **signed(known, message.id, at_s, body),
         }
         if webhook.dialect == MOLTJOBS or message.type.startswith("job."):
-            headers |= signed_as_moltjobs(webhook.secret, message.id, message.type, at_s, body)
+            headers |= signed_as_moltjobs(known, message.id, message.type, at_s, body)
         status, error, text, hint_s = None, None, "", None
         try:
             answer = await self._sender.post(webhook.url, body, headers)
