@@ -17,7 +17,7 @@ from tests.acceptance.command import Ended, environment, lifesigns
 from tests.acceptance.test_examples import EXAMPLES, env
 from tests.agent import becomes
 from tests.hub import HubProcess, Reachable, hub_process
-from tests.patience import SOON_S, until
+from tests.patience import SOON_S, until_told
 
 
 @pytest.fixture
@@ -138,8 +138,12 @@ async def test_a_run_that_was_begun_on_one_hub_is_reported_to_another(
             async with asyncio.timeout(SOON_S):
                 await begun.wait()
             await first.kill()
-            await until(lambda: not me.connected)
-            await until(lambda: me.connected)
+            async with second.client() as http:
+
+                async def has_it() -> bool:
+                    return "lifesigns_agents 1.0" in (await http.get("/metrics")).text
+
+                await until_told(has_it)
             go.set()
             ended = await triggered
         assert (ended.code, ended.out) == (0, "done all the same\n"), ended.told
