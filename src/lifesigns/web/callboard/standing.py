@@ -45,9 +45,9 @@ async def _jobs(desk: Desk, project: str, ids: Sequence[str]) -> dict[str, Job]:
     return {job.id: job for job in found if job is not None and job.status not in CLOSED}
 
 
-def names_of(project: str, agent: str) -> tuple[str, str]:
-    """Tell by which names an agent may be the poster of a job."""
-    return agent, agent_uuid(project, agent)
+def names_of(project: str, agent: str) -> tuple[str, ...]:
+    """Tell by which names an agent may be the poster of a job; its id may be its UUID."""
+    return tuple(dict.fromkeys((agent, agent_uuid(project, agent))))
 
 
 async def _posted(desk: Desk, project: str, agent: str) -> int:
