@@ -15,6 +15,7 @@ from standardwebhooks import Webhook
 from lifesigns.core import delivery, line
 from lifesigns.core.access import DEFAULT_PROJECT
 from lifesigns.core.circuit import Circuit
+from lifesigns.core.instant import from_text
 from lifesigns.core.line import line_of
 from lifesigns.core.signature import make_secret
 from lifesigns.core.webhook import BOUND, KIND, bound, own_id, webhook_of
@@ -333,7 +334,7 @@ async def test_the_first_retry_comes_by_itself_after_five_seconds(
     await hook(http, there.url)
     await http.put("/v1/pulse/a", json={})
     await until(lambda: len(there.got) == 2)
-    assert there.got[1].at - there.got[0].at >= 5
+    assert there.got[1].at - there.got[0].at > 4  # the clock that counts is reckoned
 
 
 async def test_nobody_listens_there(http: httpx.AsyncClient) -> None:
@@ -380,13 +381,12 @@ async def test_a_receiver_may_say_when_to_come_back(
     there.answers = [answer(429, Retry_After="1"), answer(429, Retry_After="3600")]
     webhook = await hook(http, there.url)
     await http.put("/v1/pulse/a", json={})
-    await until(lambda: len(there.got) == 2)
-    assert 1 <= there.got[1].at - there.got[0].at < 5
     (each,) = await until_listed(
         http, webhook, "retrying", lambda found: [len(e["attempts"]) for e in found] == [2]
     )
-    hour = each["next_attempt_at"][11:13], each["attempts"][1]["at"][11:13]
-    assert hour[0] != hour[1]
+    first, second = (from_text(attempt["at"]) for attempt in each["attempts"])
+    assert second - first >= 1_000
+    assert from_text(each["next_attempt_at"]) - second >= 3_600_000
 
 
 async def test_a_receiver_that_closes_half_way_is_told_again(
@@ -479,6 +479,51 @@ async def test_a_slow_receiver_keeps_no_other_waiting_and_gets_a_few_at_a_time(
         over.set()
         await until_sent(http, webhook, "delivered", len(agents))
         assert slow.most_open == AT_ONCE
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first", "again"])
+async def test_what_another_hub_has_taken_while_it_waited_here_is_not_sent(
+    again: bool, hub: RunningHub, http: httpx.AsyncClient, there: Receiver
+) -> None:
+    over = asyncio.Event()
+
+    async def dawdle(got: Got, writer: StreamWriter) -> None:
+        await over.wait()
+        writer.write(answer(204))
+        await writer.drain()
+
+    webhook = await hook(http, there.url)
+    if again:
+        there.answers = [answer(500, Retry_After="3600")]
+        await http.put("/v1/pulse/last", json={})
+        await until_sent(http, webhook, "retrying")
+    there.always = dawdle
+    agents = [{"id": f"a{n}"} for n in range(AT_ONCE)]
+    await http.post("/v1/pulse", json={"beats": agents})
+    await until(lambda: there.open == AT_ONCE)
+    if again:
+        await hasten(hub, http, webhook)
+    else:
+        await http.put("/v1/pulse/last", json={})
+    await until(lambda: hub.hub.courier.in_hand == AT_ONCE + 1)
+    await steal(hub, webhook, "last", again=again)
+    over.set()
+    await until(lambda: hub.hub.courier.in_hand == 0)
+    assert len(there.got) == AT_ONCE + again
+
+
+async def steal(hub: RunningHub, webhook: str, agent: str, *, again: bool) -> None:
+    """Take a message as another hub would."""
+    ledger, number = hub.hub.ledger, hub.hub.store.lane(DEFAULT_PROJECT, agent).number
+    kind, id_ = line.KIND, f"{webhook} {agent}"
+    if again:
+        found, _ = await hub.hub.webhooks.deliveries(DEFAULT_PROJECT, webhook, "pending", 50)
+        kind, id_ = delivery.KIND, next(each.id for each in found if each.agent == agent)
+    doc = await ledger.get(DEFAULT_PROJECT, kind, id_, number)
+    assert doc is not None
+    body = {**doc.body, "taken_ms": 2**45, "taken_by": "another"}
+    write = Write(kind, id_, doc.version, body, 2**45)
+    await ledger.commit(DEFAULT_PROJECT, [write], home=number)
 
 
 async def test_one_agents_events_are_never_told_at_once(

@@ -60,6 +60,8 @@ class Delivery:
     next_ms: int | None = None
     failures: int = 0  # since it was last begun
     tries: tuple[Try, ...] = ()
+    taken_ms: int = 0  # until when somebody is at another try,
+    taken_by: str = ""  # and who
 
     def body(self) -> dict[str, Any]:
         """Lay it out as it is kept."""

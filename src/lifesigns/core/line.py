@@ -45,7 +45,8 @@ class Line:
 
     webhook: str
     waiting: tuple[Waiting, ...] = ()
-    taken_ms: int = 0  # until when somebody is at the next one
+    taken_ms: int = 0  # until when somebody is at the next one,
+    taken_by: str = ""  # and who
 
     @property
     def next(self) -> Waiting:
@@ -63,6 +64,7 @@ class Line:
             "webhook": self.webhook,
             "waiting": [list(each) for each in self.waiting],
             "taken_ms": self.taken_ms,
+            "taken_by": self.taken_by,
         }
 
 
@@ -77,7 +79,7 @@ class Admission(NamedTuple):
 def line_of(body: Mapping[str, Any]) -> Line:
     """Read one that was kept."""
     waiting = tuple(Waiting(*each) for each in body["waiting"])
-    return Line(body["webhook"], waiting, body["taken_ms"])
+    return Line(body["webhook"], waiting, body["taken_ms"], body["taken_by"])
 
 
 def line_id(webhook: str, event: Event) -> str:

@@ -59,6 +59,9 @@ WAITING = 1_000  # messages to one receiver that wait here; more are put off for
 SETTLE_S = 1.0  # how long a hub that goes waits for answers
 
 
+Taking = Callable[[int], Write]  # makes what notes that this hub is at it until then
+
+
 class Errand(NamedTuple):
     """Something to be brought: a line's next message, or one that failed before."""
 
@@ -102,6 +105,7 @@ class Courier:
         self._loop = asyncio.get_running_loop()
         self._posts: dict[tuple[str, str], Post] = {}
         self._all = asyncio.Semaphore(IN_ALL)
+        self._me = secrets.token_hex(8)  # by which it knows again what it has taken
         self._chance = random.Random()  # of its own: others draw from the common one in an order
         self._leaving = False
         self.delivered = 0
@@ -125,7 +129,7 @@ class Courier:
         await self._take(
             place,
             [
-                (Errand(place, line.KIND, doc.id), each.webhook, _line_taken(doc, each))
+                (Errand(place, line.KIND, doc.id), each.webhook, self._line_taken(doc, each))
                 for doc, each in lines
             ],
             now_ms,
@@ -146,7 +150,11 @@ class Courier:
         await self._take(
             place,
             [
-                (Errand(place, delivery.KIND, doc.id), each.webhook, _delivery_taken(doc, each))
+                (
+                    Errand(place, delivery.KIND, doc.id),
+                    each.webhook,
+                    self._delivery_taken(doc, each),
+                )
                 for doc, each in due
             ],
             now_ms,
@@ -155,7 +163,7 @@ class Courier:
     async def _take(
         self,
         place: Place,
-        due: Sequence[tuple[Errand, str, Callable[[int], Write]]],
+        due: Sequence[tuple[Errand, str, Taking]],
         now_ms: int,
     ) -> None:
         """Note that this hub is at some errands, and go."""
@@ -225,10 +233,12 @@ class Courier:
             queue, now_ms = line_of(doc.body), self._now_ms()
             if queue.next.due_ms > now_ms:
                 return  # what was due is over
+            if queue.taken_by != self._me and queue.taken_ms > now_ms:
+                return  # another hub is at it
             if queue.taken_ms < now_ms + LEAST_MS:
-                taken = _line_taken(doc, queue)(now_ms + SENT_MS)
+                taken = self._line_taken(doc, queue)(now_ms + SENT_MS)
                 if (await self._commit(place, taken)) is None:
-                    return  # another hub is at it
+                    return  # another hub was quicker
             item = queue.next
             first = await self._ledger.get(
                 place.project, delivery.KIND, item.delivery, place.number
@@ -254,7 +264,8 @@ class Courier:
             if left:
                 rest, now_ms = Line(queue.webhook, left), self._now_ms()
                 more = rest.due_ms <= now_ms
-                rest = replace(rest, taken_ms=now_ms + SENT_MS if more else 0)
+                if more:
+                    rest = replace(rest, taken_ms=now_ms + SENT_MS, taken_by=self._me)
                 writes.append(Write(line.KIND, doc.id, doc.version, rest.body(), rest.due_ms))
             else:
                 writes.append(Write(line.KIND, doc.id, doc.version, None))
@@ -272,8 +283,9 @@ class Courier:
         before, now_ms = delivery_of(doc.id, doc.body), self._now_ms()
         if before.state in ENDED or before.next_ms is None or before.next_ms > now_ms:
             return
-        # It may have waited here for longer than it was taken for.
-        versions = await self._commit(place, _delivery_taken(doc, before)(now_ms + SENT_MS))
+        if before.taken_by != self._me and before.taken_ms > now_ms:
+            return  # it has waited here for longer than it was taken for
+        versions = await self._commit(place, self._delivery_taken(doc, before)(now_ms + SENT_MS))
         if versions is not None:
             after = await self._try(place.project, before)
             await self._commit(place, self._webhooks.delivery_write(after, versions[0]))
@@ -401,29 +413,28 @@ class Courier:
         try:
             doc = await self._ledger.get(place.project, errand.kind, errand.id, place.number)
             if doc is not None:
-                taken = _taken(doc, errand.kind)
-                await self._commit(place, taken(0))
+                await self._commit(place, self._taken(doc, errand.kind)(0))
         except LifesignsError as away:
             log.debug("a message stays taken for a while: %s", away)
 
+    # Taking.
 
-def _taken(doc: Doc, kind: str) -> Callable[[int], Write]:
-    if kind == line.KIND:
-        return _line_taken(doc, line_of(doc.body))
-    return _delivery_taken(doc, delivery_of(doc.id, doc.body))
+    def _taken(self, doc: Doc, kind: str) -> Taking:
+        if kind == line.KIND:
+            return self._line_taken(doc, line_of(doc.body))
+        return self._delivery_taken(doc, delivery_of(doc.id, doc.body))
 
+    def _line_taken(self, doc: Doc, queue: Line) -> Taking:
+        def taken(until_ms: int) -> Write:
+            after = replace(queue, taken_ms=until_ms, taken_by=self._me)
+            return Write(line.KIND, doc.id, doc.version, after.body(), after.due_ms)
 
-def _line_taken(doc: Doc, queue: Line) -> Callable[[int], Write]:
-    def taken(until_ms: int) -> Write:
-        after = replace(queue, taken_ms=until_ms)
-        return Write(line.KIND, doc.id, doc.version, after.body(), after.due_ms)
+        return taken
 
-    return taken
+    def _delivery_taken(self, doc: Doc, each: Delivery) -> Taking:
+        def taken(until_ms: int) -> Write:
+            after = replace(each, taken_ms=until_ms, taken_by=self._me)
+            due_ms = max(until_ms, each.next_ms or 0)
+            return Write(delivery.KIND, doc.id, doc.version, after.body(), due_ms, after.indexes())
 
-
-def _delivery_taken(doc: Doc, each: Delivery) -> Callable[[int], Write]:
-    def taken(until_ms: int) -> Write:
-        due_ms = max(until_ms, each.next_ms or 0)
-        return Write(delivery.KIND, doc.id, doc.version, each.body(), due_ms, each.indexes())
-
-    return taken
+        return taken
