@@ -62,6 +62,8 @@ async def test_a_key_that_is_revoked_ends_the_page_at_once(
     await http.delete(f"/v1/keys/{made['id']}")
     await expect(page.get_by_role("alert")).to_have_text("This key was revoked.")
     await expect(page.locator(".tile")).to_have_count(0)
+    # What was being asked at that moment is refused.
+    reader.faults[:] = [each for each in reader.faults if "status of 401" not in each]
 
 
 async def test_a_hub_without_keys_asks_for_none(fresh_url: str) -> None:

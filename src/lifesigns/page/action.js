@@ -20,13 +20,39 @@ export function actionsOf(page, { id, shown }, claim) {
   const name = encodeURIComponent(id);
   const call = page.hub.call.bind(page.hub);
   if (claim) {
-    return [button("Release", () => confirm(`Release this claim?`, `Its holder loses ${id} at once, and the slot is free for others.`, "Release", () => call("DELETE", `/v1/claims/${encodeURIComponent(claim)}`)))];
+    return [
+      button("Release", () =>
+        confirm(
+          `Release this claim?`,
+          `Its holder loses ${id} at once, and the slot is free for others.`,
+          "Release",
+          () => call("DELETE", `/v1/claims/${encodeURIComponent(claim)}`),
+        ),
+      ),
+    ];
   }
   /** @type {[string, string][]} */
   const why = [["why", "Why (shown to others)"]];
-  const drain = () => confirm(`Drain ${id}?`, "It keeps what it does, and is given no new work until you let it.", "Drain", (said) => call("PUT", `/v1/pulse/${name}/override`, { state: "draining", why: said.why || null }), why);
-  const bar = () => confirm(`Take ${id} out of service?`, "It is shown as error and given no work until you let it.", "Take out", (said) => call("PUT", `/v1/pulse/${name}/override`, { state: "error", why: said.why || null }), why);
-  const lift = () => confirm(`Let ${id} work again?`, "Its own word counts again.", "Let it work", () => call("DELETE", `/v1/pulse/${name}/override`));
+  const drain = () =>
+    confirm(
+      `Drain ${id}?`,
+      "It keeps what it does, and is given no new work until you let it.",
+      "Drain",
+      (said) => call("PUT", `/v1/pulse/${name}/override`, { state: "draining", why: said.why || null }),
+      why,
+    );
+  const bar = () =>
+    confirm(
+      `Take ${id} out of service?`,
+      "It is shown as error and given no work until you let it.",
+      "Take out",
+      (said) => call("PUT", `/v1/pulse/${name}/override`, { state: "error", why: said.why || null }),
+      why,
+    );
+  const lift = () =>
+    confirm(`Let ${id} work again?`, "Its own word counts again.", "Let it work", () =>
+      call("DELETE", `/v1/pulse/${name}/override`),
+    );
   const forget = async () => {
     await call("DELETE", `/v1/pulse/${name}?forget=true`);
     go(link("table"));
@@ -35,7 +61,17 @@ export function actionsOf(page, { id, shown }, claim) {
     shown.override ? button("Let it work again", lift) : button("Drain…", drain),
     !shown.override && button("Take out…", bar),
     button("Keys…", () => go(link("keys", { query: { q: id } }))),
-    button("Forget…", () => confirm(`Forget ${id}?`, `Its sockets are closed, and its record and its past are dropped for good. It comes back as new if it beats again.`, "Forget", forget), "danger"),
+    button(
+      "Forget…",
+      () =>
+        confirm(
+          `Forget ${id}?`,
+          `Its sockets are closed, and its record and its past are dropped for good. It comes back as new if it beats again.`,
+          "Forget",
+          forget,
+        ),
+      "danger",
+    ),
   ];
 }
 

@@ -52,14 +52,36 @@ export class Banners {
     /** @type {[string, string, number | null][]} */
     const told = [];
     if (this._lostAt !== null) told.push(["lost", "Reconnecting. What you see is as it was", this._lostAt]);
-    if (this._away) told.push(["away", "The hub has lost its store: what you see may be old. Nobody is declared dead meanwhile.", null]);
+    if (this._away)
+      told.push([
+        "away",
+        "The hub has lost its store: what you see may be old. Nobody is declared dead meanwhile.",
+        null,
+      ]);
     if (this._heldUntil !== null && this._heldUntil > nowMs()) {
-      told.push(["held", `Expiry is paused until ${clock(this._heldUntil)}: whose lease runs out meanwhile is still shown as alive.`, null]);
+      told.push([
+        "held",
+        `Expiry is paused until ${clock(this._heldUntil)}: whose lease runs out meanwhile is still shown as alive.`,
+        null,
+      ]);
     }
-    if (this._fleet.behind) told.push(["behind", "This page is behind: it shows fewer, newer changes until it has caught up.", null]);
+    if (this._fleet.behind)
+      told.push(["behind", "This page is behind: it shows fewer, newer changes until it has caught up.", null]);
     const shown = JSON.stringify(told);
     if (shown === this._shown) return;
     this._shown = shown;
-    fill(this._place, told.map(([kind, text, since]) => h("p", { class: `banner b-${kind}` }, text, since === null ? "" : " ", since === null ? "" : h("span", { "aria-live": "off" }, when(since)), since === null ? "" : ".")));
+    fill(
+      this._place,
+      told.map(([kind, text, since]) =>
+        h(
+          "p",
+          { class: `banner b-${kind}` },
+          text,
+          since === null ? "" : " ",
+          since === null ? "" : h("span", { "aria-live": "off" }, when(since)),
+          since === null ? "" : ".",
+        ),
+      ),
+    );
   }
 }

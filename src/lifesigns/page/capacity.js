@@ -8,7 +8,15 @@ import { nowMs } from "./time.js";
 
 const HOUR_MS = 3_600_000;
 /** @type {[string, string][]} in hours */
-const SPANS = [["0.25", "15 minutes"], ["1", "1 hour"], ["6", "6 hours"], ["24", "24 hours"], ["168", "7 days"], ["720", "30 days"], ["2160", "90 days"]];
+const SPANS = [
+  ["0.25", "15 minutes"],
+  ["1", "1 hour"],
+  ["6", "6 hours"],
+  ["24", "24 hours"],
+  ["168", "7 days"],
+  ["720", "30 days"],
+  ["2160", "90 days"],
+];
 const ASKED_MS = 10_000;
 const SERIES = 8; // words beyond these lie together
 const OTHERS = "others";
@@ -29,7 +37,14 @@ export class Capacity {
     this._values = h("div", { class: "values" });
     /** @type {Map<string, Chart>} */
     this._valueCharts = new Map();
-    this.root = h("div", { class: "capacity" }, h("h1", { class: "unseen" }, "Capacity"), this._controls, h("section", { class: "panel" }, h("header", {}, this._countTitle, this._note), this._count.root), this._values);
+    this.root = h(
+      "div",
+      { class: "capacity" },
+      h("h1", { class: "unseen" }, "Capacity"),
+      this._controls,
+      h("section", { class: "panel" }, h("header", {}, this._countTitle, this._note), this._count.root),
+      this._values,
+    );
     this._parts = ["state", "status", "dialect", "group"];
     this._timer = setInterval(() => this._ask(), ASKED_MS);
     this.route();
@@ -76,7 +91,8 @@ export class Capacity {
     const { points, series } = stacked(told.points, by);
     this._count.show(points, from, to, series, told.step_s * 2500);
     this._note.textContent = points.length ? "" : "No sample of this time is kept.";
-    for (const part of told.parts) if (part.startsWith(METADATA)) await this._askValue(part.slice(METADATA.length), from, to);
+    for (const part of told.parts)
+      if (part.startsWith(METADATA)) await this._askValue(part.slice(METADATA.length), from, to);
   }
 
   /** Ask for the numbers that agents tell under a key, if they are numbers.
@@ -87,11 +103,30 @@ export class Capacity {
     if (!points.length) return;
     let chart = this._valueCharts.get(key);
     if (!chart) {
-      chart = new Chart(key, NUMBERS.map((name, i) => ({ name, look: `c-${i + 1}` })));
+      chart = new Chart(
+        key,
+        NUMBERS.map((name, i) => ({ name, look: `c-${i + 1}` })),
+      );
       this._valueCharts.set(key, chart);
-      this._values.append(h("section", { class: "panel" }, h("header", {}, h("h2", {}, key), h("span", { class: "quiet" }, "as the agents tell it")), chart.root));
+      this._values.append(
+        h(
+          "section",
+          { class: "panel" },
+          h("header", {}, h("h2", {}, key), h("span", { class: "quiet" }, "as the agents tell it")),
+          chart.root,
+        ),
+      );
     }
-    chart.show(points.map((/** @type {any} */ { at, value }) => ({ at: Date.parse(at), values: NUMBERS.map((name) => value[name]) })), from, to, undefined, told ? told.step_s * 2500 : undefined);
+    chart.show(
+      points.map((/** @type {any} */ { at, value }) => ({
+        at: Date.parse(at),
+        values: NUMBERS.map((name) => value[name]),
+      })),
+      from,
+      to,
+      undefined,
+      told ? told.step_s * 2500 : undefined,
+    );
   }
 
   /** @param {number} from @param {number} to @param {string} by @param {string} [value] */
@@ -115,12 +150,15 @@ export class Capacity {
 export function stacked(samples, by) {
   /** @type {Map<string, number>} */
   const sums = new Map();
-  for (const { counts } of samples) for (const [word, count] of Object.entries(counts)) sums.set(word, (sums.get(word) ?? 0) + count);
+  for (const { counts } of samples)
+    for (const [word, count] of Object.entries(counts)) sums.set(word, (sums.get(word) ?? 0) + count);
   let words = [...sums.keys()].sort((one, other) => (sums.get(other) ?? 0) - (sums.get(one) ?? 0));
   /** @type {import("./chart.js").Series[]} */
   let series;
   if (by === "state") {
-    words = STATES.map(({ name }) => name).filter((name) => sums.has(name)).reverse();
+    words = STATES.map(({ name }) => name)
+      .filter((name) => sums.has(name))
+      .reverse();
     series = words.map((name) => ({ name, look: `s-${name}` }));
   } else {
     const own = words.slice(0, SERIES);
@@ -128,7 +166,11 @@ export function stacked(samples, by) {
     if (words.length > SERIES) series.push({ name: OTHERS, look: "c-others" });
   }
   const points = samples.map(({ at, counts }) => {
-    const values = series.map(({ name, look }) => (look === "c-others" ? words.slice(SERIES).reduce((sum, word) => sum + (counts[word] ?? 0), 0) : (counts[name] ?? 0)));
+    const values = series.map(({ name, look }) =>
+      look === "c-others"
+        ? words.slice(SERIES).reduce((sum, word) => sum + (counts[word] ?? 0), 0)
+        : (counts[name] ?? 0),
+    );
     return { at: Date.parse(at), values };
   });
   return { points, series };

@@ -15,7 +15,10 @@ const LEFT = 40;
 const BOTTOM = 20;
 const TOP = 8;
 const RIGHT = 8;
-const STEPS_MS = [60_000, 120_000, 300_000, 900_000, 1_800_000, 3_600_000, 10_800_000, 21_600_000, 43_200_000, 86_400_000, 604_800_000, 2_592_000_000];
+const STEPS_MS = [
+  60_000, 120_000, 300_000, 900_000, 1_800_000, 3_600_000, 10_800_000, 21_600_000, 43_200_000, 86_400_000, 604_800_000,
+  2_592_000_000,
+];
 
 export class Chart {
   /**
@@ -35,7 +38,13 @@ export class Chart {
     this._grid = s("g", { class: "grid" });
     this._marks = s("g", {});
     this._cross = s("line", { class: "cross", y1: TOP, y2: height - BOTTOM, visibility: "hidden" });
-    this._picture = s("svg", { role: "img", "aria-label": title, height, tabindex: 0 }, this._grid, this._marks, this._cross);
+    this._picture = s(
+      "svg",
+      { role: "img", "aria-label": title, height, tabindex: 0 },
+      this._grid,
+      this._marks,
+      this._cross,
+    );
     this._told = h("p", { class: "chart-told" });
     this.root = h("figure", { class: "chart" }, this._picture, this._told);
     this._picture.addEventListener("pointermove", (event) => this._point(/** @type {PointerEvent} */ (event).offsetX));
@@ -83,16 +92,27 @@ export class Chart {
   }
 
   _draw() {
-    const greatest = Math.max(0, ...this._points.map((point) => (this._stacked ? this._sum(point) : Math.max(...point.values))));
+    const greatest = Math.max(
+      0,
+      ...this._points.map((point) => (this._stacked ? this._sum(point) : Math.max(...point.values))),
+    );
     this._top = rounded(greatest);
     this._picture.setAttribute("viewBox", `0 0 ${this._width} ${this._high}`);
     fill(this._grid, this._lines());
     const runs = this._runs();
-    const shape = (/** @type {number} */ i) => runs.map((run) => (this._stacked ? this._area(i, run) : this._line(i, run))).join("");
-    fill(this._marks, this._series.map(({ look }, i) => s("path", { class: `${this._stacked ? "area" : "line"} ${look}`, d: shape(i) })));
+    const shape = (/** @type {number} */ i) =>
+      runs.map((run) => (this._stacked ? this._area(i, run) : this._line(i, run))).join("");
+    fill(
+      this._marks,
+      this._series.map(({ look }, i) =>
+        s("path", { class: `${this._stacked ? "area" : "line"} ${look}`, d: shape(i) }),
+      ),
+    );
     this._point(this._pointed);
     const last = this._points.at(-1);
-    const now = last ? this._series.map(({ name }, i) => `${name} ${this._format(last.values[i])}`).join(", ") : "nothing yet";
+    const now = last
+      ? this._series.map(({ name }, i) => `${name} ${this._format(last.values[i])}`).join(", ")
+      : "nothing yet";
     this._picture.setAttribute("aria-label", `${this._title}. Now: ${now}. Arrow keys read the points.`);
   }
 
@@ -107,7 +127,10 @@ export class Chart {
     const step = STEPS_MS.find((each) => (this._to - this._from) / each <= most) ?? STEPS_MS[STEPS_MS.length - 1];
     const zone = new Date(this._to).getTimezoneOffset() * 60_000;
     for (let at = Math.ceil((this._from - zone) / step) * step + zone; at <= this._to; at += step) {
-      const text = step >= 86_400_000 ? new Date(at).toLocaleDateString(undefined, { month: "short", day: "numeric" }) : clock(at, false);
+      const text =
+        step >= 86_400_000
+          ? new Date(at).toLocaleDateString(undefined, { month: "short", day: "numeric" })
+          : clock(at, false);
       lines.push(s("text", { x: this._x(at), y: this._high - 4, "text-anchor": "middle" }, text));
     }
     return lines;
@@ -129,7 +152,9 @@ export class Chart {
   /** @param {number} i @param {Point[]} run */
   _line(i, run) {
     if (run.length === 1) run = [run[0], { ...run[0], at: run[0].at + 1 }];
-    return run.map((point, n) => `${n ? "L" : "M"}${this._x(point.at).toFixed(1)} ${this._y(point.values[i]).toFixed(1)}`).join("");
+    return run
+      .map((point, n) => `${n ? "L" : "M"}${this._x(point.at).toFixed(1)} ${this._y(point.values[i]).toFixed(1)}`)
+      .join("");
   }
 
   /** @param {number} i @param {Point[]} run */
@@ -151,7 +176,9 @@ export class Chart {
       this._cross.setAttribute("visibility", "hidden");
       return this._tell(this._points.at(-1), true);
     }
-    const near = this._points.reduce((best, point) => (Math.abs(this._x(point.at) - x) < Math.abs(this._x(best.at) - x) ? point : best));
+    const near = this._points.reduce((best, point) =>
+      Math.abs(this._x(point.at) - x) < Math.abs(this._x(best.at) - x) ? point : best,
+    );
     for (const end of ["x1", "x2"]) this._cross.setAttribute(end, String(this._x(near.at)));
     this._cross.setAttribute("visibility", "visible");
     this._tell(near, false);
@@ -163,7 +190,10 @@ export class Chart {
     if (!way || !this._points.length) return;
     event.preventDefault();
     const places = this._points.map((point) => this._x(point.at));
-    const at = this._pointed === null ? places.length - 1 : places.findIndex((x) => Math.abs(x - (this._pointed ?? 0)) < 0.01) + way;
+    const at =
+      this._pointed === null
+        ? places.length - 1
+        : places.findIndex((x) => Math.abs(x - (this._pointed ?? 0)) < 0.01) + way;
     this._point(places[Math.max(0, Math.min(places.length - 1, at))]);
     this._picture.setAttribute("aria-label", this._told.textContent ?? "");
   }
@@ -174,7 +204,12 @@ export class Chart {
     const shown = this._series.map(({ name, look }, i) =>
       h("span", { class: "key" }, h("i", { class: look }), `${name} `, h("b", {}, this._format(point.values[i]))),
     );
-    fill(this._told, h("span", { class: "quiet", title: exact(point.at) }, now ? "now" : clock(point.at)), " ", this._stacked ? shown.reverse() : shown);
+    fill(
+      this._told,
+      h("span", { class: "quiet", title: exact(point.at) }, now ? "now" : clock(point.at)),
+      " ",
+      this._stacked ? shown.reverse() : shown,
+    );
   }
 }
 

@@ -10,7 +10,9 @@ import { h } from "./element.js";
  */
 export function confirm(title, text, action, done, fields = [], shown) {
   const before = /** @type {HTMLElement | null} */ (document.activeElement);
-  const inputs = fields.map(([name, label]) => h("label", {}, label, h("input", { name, autocomplete: "off", maxlength: 1000 })));
+  const inputs = fields.map(([name, label]) =>
+    h("label", {}, label, h("input", { name, autocomplete: "off", maxlength: 1000 })),
+  );
   const wrong = h("p", { class: "wrong", role: "alert" });
   const act = h("button", { type: "submit", class: "primary" }, action);
   const dialog = h(
@@ -37,7 +39,12 @@ export function confirm(title, text, action, done, fields = [], shown) {
       shown,
       inputs,
       wrong,
-      h("div", { class: "dialog-actions" }, h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), act),
+      h(
+        "div",
+        { class: "dialog-actions" },
+        h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"),
+        act,
+      ),
     ),
   );
   dialog.addEventListener("close", () => {

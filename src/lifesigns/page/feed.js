@@ -16,11 +16,16 @@ const EXPLAINED_MS = 150;
 /** @type {Record<string, (change: Change) => boolean>} */
 const SORTS = {
   turns: ({ state, was, kind }) => state !== was || kind === "forgotten",
-  attention: ({ state, was, kind }) => state !== was && (STATES[rankOf(state)].urgent || kind === "offline" || kind === "recovered"),
+  attention: ({ state, was, kind }) =>
+    state !== was && (STATES[rankOf(state)].urgent || kind === "offline" || kind === "recovered"),
   all: () => true,
 };
 /** @type {[string, string][]} */
-const CHOICES = [["turns", "turns of state"], ["attention", "what needs attention"], ["all", "everything"]];
+const CHOICES = [
+  ["turns", "turns of state"],
+  ["attention", "what needs attention"],
+  ["all", "everything"],
+];
 
 /** @type {Record<string, string>} */
 export const REASONS = {
@@ -45,7 +50,9 @@ export class Feed {
     this._explaining = 0;
     this._rows = h("ol", { class: "feed-rows", "aria-label": "Latest changes, newest first" });
     this._note = h("p", { class: "quiet feed-note" });
-    const chosen = choice("Show", CHOICES, this._sort, (value) => ask({ feed: value === "turns" ? null : value }, true));
+    const chosen = choice("Show", CHOICES, this._sort, (value) =>
+      ask({ feed: value === "turns" ? null : value }, true),
+    );
     this.root = h(
       "section",
       { class: "panel feed", "aria-labelledby": "feed-title" },
@@ -95,19 +102,34 @@ export class Feed {
     while (this._rows.childElementCount > ROWS) this._rows.lastElementChild?.remove();
     for (const row of this._unexplained.keys()) if (!row.isConnected) this._unexplained.delete(row);
     const passed = wanted.length - ROWS;
-    write(this._note, passed > 0 ? `${passed} more went by too fast to show.` : this._rows.childElementCount ? "" : "Nothing has changed since this page looks.");
+    write(
+      this._note,
+      passed > 0
+        ? `${passed} more went by too fast to show.`
+        : this._rows.childElementCount
+          ? ""
+          : "Nothing has changed since this page looks.",
+    );
     if (this._unexplained.size) this._explaining ||= setTimeout(() => this._explain(), EXPLAINED_MS);
   }
 
   /** @param {Change} change */
   _row(change) {
     const why = h("span", { class: "why" });
-    if (change.kind === "offline" || change.state === "error" || change.state === "stalled") this._unexplained.set(why, change);
+    if (change.kind === "offline" || change.state === "error" || change.state === "stalled")
+      this._unexplained.set(why, change);
     return h(
       "li",
       {},
       glyph(change.state),
-      h("span", { class: "feed-words" }, h("a", { href: link("agent", { name: change.id }), class: "id" }, change.id), " ", said(change), why),
+      h(
+        "span",
+        { class: "feed-words" },
+        h("a", { href: link("agent", { name: change.id }), class: "id" }, change.id),
+        " ",
+        said(change),
+        why,
+      ),
       when(change.at),
     );
   }
@@ -121,7 +143,7 @@ export class Feed {
     const found = await this._fleet.hub.check(ids).catch(() => null); // a row without a reason stays one
     for (const [place, change] of asked) {
       const now = found?.[change.id];
-      if (now?.state !== change.state) continue; // it went on: what stands there is another's reason
+      if (!now || now.state !== change.state) continue; // it went on: what stands there is another's reason
       const text = reasonOf(now);
       if (text) fill(place, `: ${text}`);
     }

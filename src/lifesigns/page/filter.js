@@ -15,7 +15,10 @@ export function judgeOf(query) {
     if (wanted.size) judges.push((shown) => wanted.has(shown[part] ?? NOBODY));
   }
   const capabilities = listed(query, "capability");
-  if (capabilities.size) judges.push(({ capabilities: has }) => (has?.length ? has.some((/** @type {string} */ each) => capabilities.has(each)) : capabilities.has(NOBODY)));
+  if (capabilities.size)
+    judges.push(({ capabilities: has }) =>
+      has?.length ? has.some((/** @type {string} */ each) => capabilities.has(each)) : capabilities.has(NOBODY),
+    );
   const words = (query.get("q") ?? "").toLowerCase().split(/\s+/).filter(Boolean);
   if (words.length) judges.push((shown) => words.every((word) => says(shown, word)));
   return judges.length ? (shown) => judges.every((judge) => judge(shown)) : null;

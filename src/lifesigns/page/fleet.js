@@ -90,7 +90,11 @@ export class Fleet extends EventTarget {
     const from = new Date(nowMs() - CHART_MS).toISOString();
     const told = await this.hub.call("GET", `/v1/stats/history?step=10&from=${from}`).catch(() => null); // then it begins now
     const before = this.points[0]?.at ?? nowMs();
-    const past = (told?.points ?? []).map((/** @type {any} */ { at, total }) => ({ at: Date.parse(at), alive: total, changes: null }));
+    const past = (told?.points ?? []).map((/** @type {any} */ { at, total }) => ({
+      at: Date.parse(at),
+      alive: total,
+      changes: null,
+    }));
     this.points.unshift(...past.filter((/** @type {{at: number}} */ { at }) => at < before));
     this.dispatchEvent(new Event("measured"));
   }

@@ -40,11 +40,22 @@ export class Jobs extends List {
         ["Job", ({ title, id }) => h("span", { class: "name", title: id }, title || id)],
         ["Status", ({ status }) => status.toLowerCase().replace("_", " ")],
         ["", trouble],
-        ["Agent", ({ agentId }) => (agentId ? h("a", { href: link("agent", { name: agentId }), class: "id" }, agentId) : "")],
+        [
+          "Agent",
+          ({ agentId }) => (agentId ? h("a", { href: link("agent", { name: agentId }), class: "id" }, agentId) : ""),
+        ],
         ["For", ({ posterId }) => posterId ?? ""],
         ["Last beat", ({ lastHeartbeatAt }) => when(lastHeartbeatAt)],
         ["Deadline", ({ deadlineAt }) => when(deadlineAt || null)],
-        ["", (job, list) => h("div", { class: "actions" }, mayAct(list.page) && job.disputable && rowButton(job.id, "Reclaim", () => reclaim(list, job)))],
+        [
+          "",
+          (job, list) =>
+            h(
+              "div",
+              { class: "actions" },
+              mayAct(list.page) && job.disputable && rowButton(job.id, "Reclaim", () => reclaim(list, job)),
+            ),
+        ],
       ],
     });
   }
@@ -55,7 +66,10 @@ async function all(hub) {
   const found = [];
   let cursor = "";
   for (let page = 0; page < PAGES; page += 1) {
-    const { data, meta } = await hub.call("GET", `/jobs?limit=${PAGE}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+    const { data, meta } = await hub.call(
+      "GET",
+      `/jobs?limit=${PAGE}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`,
+    );
     found.push(...data);
     cursor = meta.nextCursor;
     if (!cursor) break;
@@ -65,8 +79,13 @@ async function all(hub) {
 
 /** @param {List} list @param {Row} job */
 function reclaim(list, { id, title, agentId }) {
-  confirm("Reclaim this job?", `${title || id} is taken from ${agentId} and is open for others.`, "Reclaim", async () => {
-    await list.page.hub.call("POST", `/jobs/${encodeURIComponent(id)}/reclaim`, {});
-    await list.load();
-  });
+  confirm(
+    "Reclaim this job?",
+    `${title || id} is taken from ${agentId} and is open for others.`,
+    "Reclaim",
+    async () => {
+      await list.page.hub.call("POST", `/jobs/${encodeURIComponent(id)}/reclaim`, {});
+      await list.load();
+    },
+  );
 }

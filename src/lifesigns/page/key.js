@@ -30,10 +30,24 @@ export class Keys extends List {
         ["Name", ({ name, id }) => h("span", { class: "name" }, name ?? id)],
         ["Id", ({ id }) => h("span", { class: "id" }, id)],
         ["Scope", ({ scope }) => scope],
-        ["For", ({ agent, poster }) => (agent && !agent.endsWith("*") ? h("a", { href: link("agent", { name: agent }), class: "id" }, agent) : h("span", { class: "id" }, agent ?? poster ?? ""))],
+        [
+          "For",
+          ({ agent, poster }) =>
+            agent && !agent.endsWith("*")
+              ? h("a", { href: link("agent", { name: agent }), class: "id" }, agent)
+              : h("span", { class: "id" }, agent ?? poster ?? ""),
+        ],
         ["Made", ({ created_at }) => when(created_at)],
         ["Ends", ({ expires_at }) => (expires_at ? when(expires_at) : h("span", { class: "quiet" }, "never"))],
-        ["", (key, list) => h("div", { class: "actions" }, key.id !== "root" && rowButton(key.id, "Revoke", () => revoke(list, key), "danger"))],
+        [
+          "",
+          (key, list) =>
+            h(
+              "div",
+              { class: "actions" },
+              key.id !== "root" && rowButton(key.id, "Revoke", () => revoke(list, key), "danger"),
+            ),
+        ],
       ],
       tools: (list) => [button("New key…", () => create(list))],
     });
@@ -42,16 +56,25 @@ export class Keys extends List {
 
 /** @param {List} list @param {Record<string, any>} key */
 function revoke(list, { id, name }) {
-  confirm(`Revoke the key ${name ?? id}?`, "Its sockets are closed within a second, and its agents go offline. This cannot be taken back.", "Revoke", async () => {
-    await list.page.hub.call("DELETE", `/v1/keys/${encodeURIComponent(id)}`);
-    await list.load();
-  });
+  confirm(
+    `Revoke the key ${name ?? id}?`,
+    "Its sockets are closed within a second, and its agents go offline. This cannot be taken back.",
+    "Revoke",
+    async () => {
+      await list.page.hub.call("DELETE", `/v1/keys/${encodeURIComponent(id)}`);
+      await list.load();
+    },
+  );
 }
 
 /** @param {List} list */
 function create(list) {
   /** @type {[string, string][]} */
-  const fields = [["name", "Name"], ["scope", "Scope: watch, agent, poster or admin"], ["agent", "Only for this agent (an id, or a prefix with *)"]];
+  const fields = [
+    ["name", "Name"],
+    ["scope", "Scope: watch, agent, poster or admin"],
+    ["agent", "Only for this agent (an id, or a prefix with *)"],
+  ];
   confirm(
     "Make a key",
     "The key is shown once, and kept by the hub only as a hash.",
@@ -59,7 +82,14 @@ function create(list) {
     async ({ name, scope, agent }) => {
       const made = await list.page.hub.call("POST", "/v1/keys", { scope, name: name || null, agent: agent || null });
       await list.load();
-      confirm("The new key", "Copy it now: it is not shown again.", "I have it", async () => {}, [], h("code", { class: "secret", tabindex: 0 }, made.key));
+      confirm(
+        "The new key",
+        "Copy it now: it is not shown again.",
+        "I have it",
+        async () => {},
+        [],
+        h("code", { class: "secret", tabindex: 0 }, made.key),
+      );
     },
     fields,
   );

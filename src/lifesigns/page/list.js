@@ -32,13 +32,37 @@ export class List {
     this._rows = [];
     this._typing = 0;
     this._drawn = "";
-    this._search = h("input", { type: "search", placeholder: "Search…", "aria-label": `Search ${kind.title.toLowerCase()}`, spellcheck: "false", oninput: () => this._typed() });
+    this._search = h("input", {
+      type: "search",
+      placeholder: "Search…",
+      "aria-label": `Search ${kind.title.toLowerCase()}`,
+      spellcheck: "false",
+      oninput: () => this._typed(),
+    });
     this._search.value = read(location.hash).query.get("q") ?? "";
     this._note = h("p", { class: "quiet", role: "status" }, "One moment.");
     this._body = h("tbody");
-    this._table = h("table", { hidden: true }, h("thead", {}, h("tr", {}, kind.columns.map(([name]) => h("th", { scope: "col" }, name)))), this._body);
+    this._table = h(
+      "table",
+      { hidden: true },
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          kind.columns.map(([name]) => h("th", { scope: "col" }, name)),
+        ),
+      ),
+      this._body,
+    );
     this._tools = h("span", { class: "parts" });
-    this.root = h("div", { class: "list-view" }, h("div", { class: "bar" }, h("h1", { class: "list-title" }, kind.title), this._search, this._tools, this._note), h("div", { class: "panel" }, this._table));
+    this.root = h(
+      "div",
+      { class: "list-view" },
+      h("div", { class: "bar" }, h("h1", { class: "list-title" }, kind.title), this._search, this._tools, this._note),
+      h("div", { class: "panel" }, this._table),
+    );
     this.load();
     this._timer = setInterval(() => this.load(), ASKED_MS);
   }
@@ -85,12 +109,27 @@ export class List {
     // What has the focus, or is read, is not taken away for nothing.
     if (!anew && stamp === this._drawn) return;
     this._drawn = stamp;
-    const focused = this._body.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.key : undefined;
-    fill(this._body, found.slice(0, SHOWN).map((row) => h("tr", { class: worry(row) > 0 ? "attention" : null }, columns.map(([, cell]) => h("td", {}, cell(row, this))))));
-    if (focused) /** @type {HTMLElement | null} */ (this._body.querySelector(`[data-key="${CSS.escape(focused)}"]`))?.focus();
+    const focused = this._body.contains(document.activeElement)
+      ? /** @type {HTMLElement} */ (document.activeElement).dataset.key
+      : undefined;
+    fill(
+      this._body,
+      found.slice(0, SHOWN).map((row) =>
+        h(
+          "tr",
+          { class: worry(row) > 0 ? "attention" : null },
+          columns.map(([, cell]) => h("td", {}, cell(row, this))),
+        ),
+      ),
+    );
+    if (focused)
+      /** @type {HTMLElement | null} */ (this._body.querySelector(`[data-key="${CSS.escape(focused)}"]`))?.focus();
     this._table.hidden = !found.length;
     const worrying = found.filter((row) => worry(row) > 0).length;
-    this._note.textContent = !this._rows.length ? nothing : `${found.length.toLocaleString()} of ${this._rows.length.toLocaleString()}${worrying ? `, ${worrying} need${worrying === 1 ? "s" : ""} attention` : ""}${found.length > SHOWN ? `; the first ${SHOWN} are shown` : ""}`;
+    const told = [`${found.length.toLocaleString()} of ${this._rows.length.toLocaleString()}`];
+    if (worrying) told.push(`${worrying} need${worrying === 1 ? "s" : ""} attention`);
+    if (found.length > SHOWN) told.push(`the first ${SHOWN} are shown`);
+    write(this._note, this._rows.length ? told.join(", ") : nothing);
   }
 }
 

@@ -10,7 +10,17 @@ import { begin, opened } from "./opening.js";
 import { Overview } from "./overview.js";
 import { kept, link, read } from "./route.js";
 import { Schedules } from "./schedule.js";
-import { chooseProject, chooseTheme, chosenProject, chosenTheme, forgetKey, guarded, keptKey, redeem, ticketOfAddress } from "./session.js";
+import {
+  chooseProject,
+  chooseTheme,
+  chosenProject,
+  chosenTheme,
+  forgetKey,
+  guarded,
+  keptKey,
+  redeem,
+  ticketOfAddress,
+} from "./session.js";
 import { signIn } from "./signin.js";
 import { URGENT } from "./state.js";
 import { Table } from "./table.js";
@@ -68,7 +78,13 @@ export class Page {
     this._ended = false;
     this._projects = h("span");
     this._key = key;
-    fill(tools, this._projects, this._line, h("button", { type: "button", onclick: () => this._switch(), "aria-label": "Light or dark" }, "◐"), guarded && h("button", { type: "button", onclick: () => this._leave() }, "Sign out"));
+    fill(
+      tools,
+      this._projects,
+      this._line,
+      h("button", { type: "button", onclick: () => this._switch(), "aria-label": "Light or dark" }, "◐"),
+      guarded && h("button", { type: "button", onclick: () => this._leave() }, "Sign out"),
+    );
     this._route = () => this.show();
     addEventListener("hashchange", this._route);
     this._recolour = () => this._view?.recolour?.();
@@ -79,7 +95,11 @@ export class Page {
 
   /** @param {Record<string, any>} welcome */
   _connected({ node }) {
-    this._mark("on", node ? "live" : "live, by event stream", node ? `Connected to hub ${node}` : "No WebSocket passes here");
+    this._mark(
+      "on",
+      node ? "live" : "live, by event stream",
+      node ? `Connected to hub ${node}` : "No WebSocket passes here",
+    );
     this._view?.connected?.();
     this._offer();
   }
@@ -101,7 +121,14 @@ export class Page {
     const { view, name, query } = read(location.hash);
     const [title, Made] = Object.hasOwn(VIEWS, view) ? VIEWS[view] : VIEWS.overview;
     const at = `${view}/${name}`;
-    fill(nav, Object.entries(VIEWS).filter(([, [text]]) => text).map(([each, [text]]) => h("a", { href: link(each, { query: kept(query) }), "aria-current": each === view ? "page" : null }, text)));
+    fill(
+      nav,
+      Object.entries(VIEWS)
+        .filter(([, [text]]) => text)
+        .map(([each, [text]]) =>
+          h("a", { href: link(each, { query: kept(query) }), "aria-current": each === view ? "page" : null }, text),
+        ),
+    );
     if (at === this._at && this._view?.route) return this._view.route();
     this._view?.end();
     this._view = new Made(this);
@@ -124,7 +151,15 @@ export class Page {
     const names = (told?.projects ?? []).map((/** @type {{name: string}} */ { name }) => name).sort();
     if (names.length < 2) return;
     const chosen = chosenProject() || "default";
-    fill(this._projects, choice("Project", names.map((/** @type {string} */ name) => [name, name]), chosen, (name) => this._move(name)));
+    fill(
+      this._projects,
+      choice(
+        "Project",
+        names.map((/** @type {string} */ name) => [name, name]),
+        chosen,
+        (name) => this._move(name),
+      ),
+    );
   }
 
   /** Look at another project. @param {string} name */
@@ -169,7 +204,15 @@ export class Page {
     if (code === 1000 || this._ended) return;
     forgetKey();
     this.hub.close();
-    this._end(code === 4010 ? "This key was revoked." : code === 4003 ? "This key may not watch." : code === 4001 ? "The hub does not know this key, or not any more." : `The hub has ended the line: ${reason || code}.`);
+    this._end(
+      code === 4010
+        ? "This key was revoked."
+        : code === 4003
+          ? "This key may not watch."
+          : code === 4001
+            ? "The hub does not know this key, or not any more."
+            : `The hub has ended the line: ${reason || code}.`,
+    );
   }
 
   /** @param {string} why */
@@ -195,7 +238,10 @@ function enter(why) {
   fill(nav);
   fill(tools);
   document.title = "Lifesigns";
-  fill(main, signIn(why, (key) => new Page(key)));
+  fill(
+    main,
+    signIn(why, (key) => new Page(key)),
+  );
 }
 
 async function enterOrShow() {

@@ -172,7 +172,11 @@ export class FleetMap {
       pen.fillStyle = this._ink ?? "";
       pen.fillText(fitted(pen, block.title, block.width - 44), block.x, block.y - 7);
       pen.fillStyle = this._faint ?? "";
-      pen.fillText(String(block.ids.length), block.x + pen.measureText(fitted(pen, block.title, block.width - 44)).width + 6, block.y - 7);
+      pen.fillText(
+        String(block.ids.length),
+        block.x + pen.measureText(fitted(pen, block.title, block.width - 44)).width + 6,
+        block.y - 7,
+      );
     }
     /** @type {number[][]} x and y of the cells of each look */
     const looks = STATES.flatMap(() => [[], []]);

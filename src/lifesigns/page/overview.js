@@ -16,7 +16,12 @@ const STATS_REST = 10; // so that it rests many times as long as that took
 const CHART_MS = 15 * 60_000;
 const HOVER_MS = 120;
 /** @type {[string, string][]} */
-const CHOICES = [["capability", "capability"], ["dialect", "dialect"], ["group", "group"], ["prefix", "first part of the id"]];
+const CHOICES = [
+  ["capability", "capability"],
+  ["dialect", "dialect"],
+  ["group", "group"],
+  ["prefix", "first part of the id"],
+];
 
 export class Overview {
   /** @param {import("./main.js").Page} page */
@@ -41,6 +46,8 @@ export class Overview {
     this.root = this._laid();
     this._hovering = 0;
     this._hovered = "";
+    this._altered = (/** @type {Event} */ event) => this._take(/** @type {CustomEvent} */ (event).detail);
+    this._onmeasured = () => this._measured();
     this._bind();
     this.route();
     this._draw();
@@ -75,7 +82,10 @@ export class Overview {
     this._tiles.forEach((tile, rank) => tile.setAttribute("aria-pressed", String(states.has(STATES[rank].name))));
     const by = query.get("by") ?? "";
     const grouping = Object.hasOwn(GROUPINGS, by) ? by : "capability";
-    fill(this._grouping, choice("by", CHOICES, grouping, (value) => ask({ by: value === "capability" ? null : value }, true)));
+    fill(
+      this._grouping,
+      choice("by", CHOICES, grouping, (value) => ask({ by: value === "capability" ? null : value }, true)),
+    );
     this._map.group(grouping);
     this._map.judge(judge);
     this._feed.judge(judge, query.get("feed") ?? "");
@@ -84,7 +94,11 @@ export class Overview {
   }
 
   _laid() {
-    const help = h("p", { class: "unseen", id: "map-help" }, "One cell an agent. Arrow keys go from cell to cell, Enter opens the agent.");
+    const help = h(
+      "p",
+      { class: "unseen", id: "map-help" },
+      "One cell an agent. Arrow keys go from cell to cell, Enter opens the agent.",
+    );
     return h(
       "div",
       { class: "overview" },
@@ -98,13 +112,36 @@ export class Overview {
         this._scroll,
       ),
       this._feed.root,
-      h("section", { class: "panel", "aria-label": "Agents alive" }, h("header", {}, h("h2", {}, "Alive")), this._alive.root),
-      h("section", { class: "panel", "aria-label": "Changes a second" }, h("header", {}, h("h2", {}, "Changes a second")), this._changes.root),
+      h(
+        "section",
+        { class: "panel", "aria-label": "Agents alive" },
+        h("header", {}, h("h2", {}, "Alive")),
+        this._alive.root,
+      ),
+      h(
+        "section",
+        { class: "panel", "aria-label": "Changes a second" },
+        h("header", {}, h("h2", {}, "Changes a second")),
+        this._changes.root,
+      ),
       h(
         "section",
         { class: "panel hubs", "aria-labelledby": "hubs-title" },
         h("header", {}, h("h2", { id: "hubs-title" }, "Hubs")),
-        h("table", {}, h("thead", {}, h("tr", {}, ["Hub", "Agents here", "Lag", "Since"].map((name) => h("th", { scope: "col" }, name)))), this._nodes),
+        h(
+          "table",
+          {},
+          h(
+            "thead",
+            {},
+            h(
+              "tr",
+              {},
+              ["Hub", "Agents here", "Lag", "Since"].map((name) => h("th", { scope: "col" }, name)),
+            ),
+          ),
+          this._nodes,
+        ),
       ),
     );
   }
@@ -125,20 +162,22 @@ export class Overview {
     );
   }
 
+  /** @param {{ids: Set<string>, anew: boolean}} altered */
+  _take({ ids, anew }) {
+    this._map.take(ids, anew);
+    if (anew) this._ask();
+    if (anew) this._feed.refill();
+    else this._feed.take();
+    this._draw();
+  }
+
   _bind() {
-    this._altered = (/** @type {Event} */ event) => {
-      const { ids, anew } = /** @type {CustomEvent} */ (event).detail;
-      this._map.take(ids, anew);
-      if (anew) this._ask();
-      if (anew) this._feed.refill();
-      else this._feed.take();
-      this._draw();
-    };
-    this._onmeasured = () => this._measured();
     this._fleet.addEventListener("altered", this._altered);
     this._fleet.addEventListener("measured", this._onmeasured);
     this._map.onlayout = () => this._label();
-    this._canvas.addEventListener("pointermove", (event) => this._hover(this._map.layout.at(event.offsetX, event.offsetY) ?? ""));
+    this._canvas.addEventListener("pointermove", (event) =>
+      this._hover(this._map.layout.at(event.offsetX, event.offsetY) ?? ""),
+    );
     this._canvas.addEventListener("pointerleave", () => this._hover(""));
     this._canvas.addEventListener("blur", () => this._hover(""));
     this._canvas.addEventListener("click", (event) => {
@@ -160,7 +199,8 @@ export class Overview {
     const sum = wrong.reduce((all, [count]) => all + Number(count), 0);
     let text = "Looking for the fleet";
     if (known && !total) text = "No agent has been here yet";
-    else if (known && sum) text = `${sum.toLocaleString()} of ${this._fleet.alive.toLocaleString()} need${sum === 1 ? "s" : ""} attention`;
+    else if (known && sum)
+      text = `${sum.toLocaleString()} of ${this._fleet.alive.toLocaleString()} need${sum === 1 ? "s" : ""} attention`;
     else if (known) text = this._fleet.alive ? "All is well" : "Nobody is alive";
     write(this._headline, text);
     this._headline.classList.toggle("wrong", sum > 0);
@@ -173,7 +213,9 @@ export class Overview {
       matching = 0;
       for (const shown of agents.values()) if (this._filtered(shown)) matching += 1;
     }
-    const text = this._filtered ? `${matching.toLocaleString()} of ${total.toLocaleString()} match` : `${total.toLocaleString()} ${total === 1 ? "agent" : "agents"}`;
+    const text = this._filtered
+      ? `${matching.toLocaleString()} of ${total.toLocaleString()} match`
+      : `${total.toLocaleString()} ${total === 1 ? "agent" : "agents"}`;
     const table = h("a", { href: link("table", { query: kept(read(location.hash).query) }) }, "as a table");
     fill(this._shown, text, " · ", table);
     this._canvas.setAttribute("aria-label", `Map of the fleet: ${text}.`);
@@ -210,14 +252,20 @@ export class Overview {
       h("p", { class: "id" }, shown.id),
       h("p", {}, badge(shown.state), shown.status ? ` “${shown.status}”` : ""),
       why && h("p", { class: "why" }, why),
-      h("p", { class: "quiet" }, [shown.name, shown.dialect, shown.group, shown.capabilities?.join(", ")].filter(Boolean).join(" · ")),
+      h(
+        "p",
+        { class: "quiet" },
+        [shown.name, shown.dialect, shown.group, shown.capabilities?.join(", ")].filter(Boolean).join(" · "),
+      ),
       shown.last_heartbeat && h("p", { class: "quiet" }, "last beat ", when(shown.last_heartbeat)),
     );
   }
 
   /** @param {KeyboardEvent} event */
   _press(event) {
-    const way = /** @type {"left" | "right" | "up" | "down" | undefined} */ ({ ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down" }[event.key]);
+    const way = /** @type {"left" | "right" | "up" | "down" | undefined} */ (
+      { ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down" }[event.key]
+    );
     if (way) {
       event.preventDefault();
       const id = this._map.layout.next(this._hovered, way);
@@ -232,7 +280,11 @@ export class Overview {
   _measured() {
     const to = nowMs();
     const { points } = this._fleet;
-    this._alive.show(points.map(({ at, alive }) => ({ at, values: [alive] })), to - CHART_MS, to);
+    this._alive.show(
+      points.map(({ at, alive }) => ({ at, values: [alive] })),
+      to - CHART_MS,
+      to,
+    );
     const counted = points.flatMap(({ at, changes }) => (changes === null ? [] : [{ at, values: [changes] }]));
     this._changes.show(counted, to - CHART_MS, to);
   }
@@ -252,11 +304,26 @@ export class Overview {
     const { beats_per_s, changes_per_s, claims, watchers, store } = stats;
     fill(
       this._numbers,
-      [[short(beats_per_s), "beats/s"], [short(changes_per_s), "changes/s"], [short(claims), "claims"], [short(watchers), "watchers"], [`${short(store.ping_ms)} ms`, "store"]].map(([value, name]) => h("span", {}, h("b", {}, value), ` ${name}`)),
+      [
+        [short(beats_per_s), "beats/s"],
+        [short(changes_per_s), "changes/s"],
+        [short(claims), "claims"],
+        [short(watchers), "watchers"],
+        [`${short(store.ping_ms)} ms`, "store"],
+      ].map(([value, name]) => h("span", {}, h("b", {}, value), ` ${name}`)),
     );
     fill(
       this._nodes,
-      stats.nodes.map((/** @type {any} */ node) => h("tr", {}, h("td", { class: "id" }, node.id), h("td", { class: "number" }, node.agents.toLocaleString()), h("td", { class: node.lag_ms > 1000 ? "number wrong" : "number" }, `${node.lag_ms} ms`), h("td", {}, when(node.since)))),
+      stats.nodes.map((/** @type {any} */ node) =>
+        h(
+          "tr",
+          {},
+          h("td", { class: "id" }, node.id),
+          h("td", { class: "number" }, node.agents.toLocaleString()),
+          h("td", { class: node.lag_ms > 1000 ? "number wrong" : "number" }, `${node.lag_ms} ms`),
+          h("td", {}, when(node.since)),
+        ),
+      ),
     );
   }
 }

@@ -91,7 +91,14 @@ export class Rows {
   /** @param {KeyboardEvent} event */
   _press(event) {
     const last = this._ids.length - 1;
-    const steps = /** @type {Record<string, number>} */ ({ ArrowDown: this._at + 1, ArrowUp: this._at - 1, PageDown: this._at + PAGE, PageUp: this._at - PAGE, Home: 0, End: last });
+    const steps = /** @type {Record<string, number>} */ ({
+      ArrowDown: this._at + 1,
+      ArrowUp: this._at - 1,
+      PageDown: this._at + PAGE,
+      PageUp: this._at - PAGE,
+      Home: 0,
+      End: last,
+    });
     if (event.key === "Enter" && this._active) return this._chosen(this._active);
     if (!Object.hasOwn(steps, event.key) || last < 0) return;
     event.preventDefault();
@@ -99,7 +106,8 @@ export class Rows {
     this._active = this._ids[this._at];
     const top = this._at * ROW;
     if (top < this.root.scrollTop) this.root.scrollTop = top;
-    if (top + ROW > this.root.scrollTop + this.root.clientHeight) this.root.scrollTop = top + ROW - this.root.clientHeight;
+    if (top + ROW > this.root.scrollTop + this.root.clientHeight)
+      this.root.scrollTop = top + ROW - this.root.clientHeight;
     this.show();
     this.root.setAttribute("aria-activedescendant", `row-${this._at}`);
   }

@@ -30,12 +30,24 @@ function stands(schedule) {
   if (paused_reason) return h("span", { class: "wrong" }, `paused: ${paused_reason}`);
   if (!enabled) return h("span", { class: "quiet" }, "off");
   if (late(schedule)) return h("span", { class: "wrong" }, "late");
-  if (last_status === "error") return h("span", { class: "wrong" }, consecutive_errors > 1 ? `failed ${consecutive_errors} times in a row` : "failed last time");
+  if (last_status === "error")
+    return h(
+      "span",
+      { class: "wrong" },
+      consecutive_errors > 1 ? `failed ${consecutive_errors} times in a row` : "failed last time",
+    );
   return last_status ?? "has not run yet";
 }
 
 /** Spell when it runs. @param {Row} schedule */
-export function rhythm({ cron_pattern, interval_minutes, active_hours_start, active_hours_end, active_days, timezone }) {
+export function rhythm({
+  cron_pattern,
+  interval_minutes,
+  active_hours_start,
+  active_hours_end,
+  active_days,
+  timezone,
+}) {
   const parts = [cron_pattern ?? `every ${interval_minutes} min`];
   if (active_hours_start) parts.push(`${active_hours_start}–${active_hours_end}`);
   if (active_days) parts.push(String(active_days));
@@ -51,7 +63,8 @@ export class Schedules extends List {
       nothing: "No agent has a schedule.",
       load: async ({ hub }) => (await hub.call("GET", "/v1/schedules")).schedules,
       worry,
-      text: ({ agent, prompt, uuid, project_id, last_status }) => [agent, prompt, uuid, project_id, last_status].join(" "),
+      text: ({ agent, prompt, uuid, project_id, last_status }) =>
+        [agent, prompt, uuid, project_id, last_status].join(" "),
       columns: [
         ["Agent", ({ agent }) => h("a", { href: link("agent", { name: agent }), class: "id name" }, agent)],
         ["Prompt", ({ prompt }) => h("span", { class: "clipped", title: prompt }, prompt)],
@@ -59,8 +72,22 @@ export class Schedules extends List {
         ["Stands", stands],
         ["Last run", ({ last_executed_at }) => when(last_executed_at)],
         ["Next run", ({ enabled, next_run_at }) => when(enabled ? next_run_at : null)],
-        ["Runs", ({ execution_count, error_count }) => `${execution_count}${error_count ? `, ${error_count} failed` : ""}`],
-        ["", (schedule, list) => h("div", { class: "actions" }, mayAct(list.page) && [rowButton(schedule.uuid, "Run now", () => trigger(list.page, schedule, () => list.load())), rowButton(schedule.uuid, schedule.enabled ? "Pause" : "Enable", () => turn(list, schedule))])],
+        [
+          "Runs",
+          ({ execution_count, error_count }) => `${execution_count}${error_count ? `, ${error_count} failed` : ""}`,
+        ],
+        [
+          "",
+          (schedule, list) =>
+            h(
+              "div",
+              { class: "actions" },
+              mayAct(list.page) && [
+                rowButton(schedule.uuid, "Run now", () => trigger(list.page, schedule, () => list.load())),
+                rowButton(schedule.uuid, schedule.enabled ? "Pause" : "Enable", () => turn(list, schedule)),
+              ],
+            ),
+        ],
       ],
     });
   }
@@ -83,7 +110,9 @@ export function trigger(page, schedule, done) {
 /** @param {List} list @param {Row} schedule */
 function turn(list, schedule) {
   const { enabled, agent } = schedule;
-  const text = enabled ? `${agent} is not woken by it any more until it is enabled.` : `${agent} is woken by it again, for the first time one interval from now.`;
+  const text = enabled
+    ? `${agent} is not woken by it any more until it is enabled.`
+    : `${agent} is woken by it again, for the first time one interval from now.`;
   confirm(enabled ? "Pause this schedule?" : "Enable this schedule?", text, enabled ? "Pause" : "Enable", async () => {
     await list.page.hub.call("POST", `${BASE}/${enabled ? "disable" : "enable"}`, place(schedule));
     await list.load();

@@ -11,9 +11,23 @@ import { when } from "./time.js";
 /** @typedef {import("../javascript/mirror.js").Presence} Presence */
 
 /** @type {[string, string][]} what it is sorted by, and its heading */
-const COLUMNS = [["state", "State"], ["id", "Agent"], ["status", "Status"], ["", "Task"], ["group", "Group"], ["capability", "Capabilities"], ["dialect", "Dialect"], ["", "Host"], ["", "Last beat"]];
+const COLUMNS = [
+  ["state", "State"],
+  ["id", "Agent"],
+  ["status", "Status"],
+  ["", "Task"],
+  ["group", "Group"],
+  ["capability", "Capabilities"],
+  ["dialect", "Dialect"],
+  ["", "Host"],
+  ["", "Last beat"],
+];
 /** @type {[string, string][]} */
-const PARTS = [["group", "group"], ["capability", "capability"], ["dialect", "dialect"]];
+const PARTS = [
+  ["group", "group"],
+  ["capability", "capability"],
+  ["dialect", "dialect"],
+];
 const TYPED_MS = 120;
 const REST = 4; // between two orders, so many times as long as one takes
 const LEAST_REST_MS = 250;
@@ -30,15 +44,37 @@ export class Table {
     this._watch = null;
     this._typing = this._settling = this._waiting = 0;
     this._orderedAt = this._orderedFor = 0;
-    this._search = h("input", { type: "search", placeholder: "Search ids, names, status, groups…", "aria-label": "Search agents", spellcheck: "false", oninput: () => this._typed() });
+    this._search = h("input", {
+      type: "search",
+      placeholder: "Search ids, names, status, groups…",
+      "aria-label": "Search agents",
+      spellcheck: "false",
+      oninput: () => this._typed(),
+    });
     this._count = h("p", { class: "quiet", role: "status" });
     this._states = h("div", { class: "chips", role: "group", "aria-label": "States" });
     this._parts = h("div", { class: "parts" });
     this._heads = COLUMNS.map(([key, text]) => this._head(key, text));
-    this._rows = new Rows("Agents", (row, id) => this._draw(row, id), (id) => go(link("agent", { name: id })));
+    this._rows = new Rows(
+      "Agents",
+      (row, id) => this._draw(row, id),
+      (id) => go(link("agent", { name: id })),
+    );
     this._rows.onseen = (ids) => this._seen(ids);
-    this._grid = h("div", { class: "grid-table", role: "grid", "aria-label": "Agents", "aria-colcount": COLUMNS.length }, h("div", { role: "rowgroup" }, h("div", { class: "row heads", role: "row", "aria-rowindex": 1 }, this._heads)), this._rows.root);
-    this.root = h("div", { class: "table-view" }, h("h1", { class: "unseen" }, "Agents"), h("div", { class: "bar" }, this._search, this._parts, this._count), this._states, h("div", { class: "panel flush" }, this._grid));
+    this._grid = h(
+      "div",
+      { class: "grid-table", role: "grid", "aria-label": "Agents", "aria-colcount": COLUMNS.length },
+      h("div", { role: "rowgroup" }, h("div", { class: "row heads", role: "row", "aria-rowindex": 1 }, this._heads)),
+      this._rows.root,
+    );
+    this.root = h(
+      "div",
+      { class: "table-view" },
+      h("h1", { class: "unseen" }, "Agents"),
+      h("div", { class: "bar" }, this._search, this._parts, this._count),
+      this._states,
+      h("div", { class: "panel flush" }, this._grid),
+    );
     this._altered = (/** @type {Event} */ event) => this._take(/** @type {CustomEvent} */ (event).detail);
     this._fleet.addEventListener("altered", this._altered);
     this._slash = (/** @type {KeyboardEvent} */ event) => {
@@ -64,12 +100,14 @@ export class Table {
     this._query = query;
     this._judge = judgeOf(query);
     const sort = query.get("sort") ?? "state";
-    this._sort = Object.hasOwn(KEYS, sort.replace(/^-/, "")) ? sort : "state";
+    const chosen = Object.hasOwn(KEYS, sort.replace(/^-/, "")) ? sort : "state";
+    this._sort = chosen;
     const typed = query.get("q") ?? "";
     if (document.activeElement !== this._search) this._search.value = typed;
     COLUMNS.forEach(([key], i) => {
-      const mine = key !== "" && this._sort.replace(/^-/, "") === key;
-      if (key) this._heads[i].setAttribute("aria-sort", mine ? (this._sort.startsWith("-") ? "descending" : "ascending") : "none");
+      const mine = key !== "" && chosen.replace(/^-/, "") === key;
+      if (key)
+        this._heads[i].setAttribute("aria-sort", mine ? (chosen.startsWith("-") ? "descending" : "ascending") : "none");
     });
     this._arrange();
     this._offer();
@@ -94,11 +132,14 @@ export class Table {
     this._rows.redraw(anew ? undefined : ids);
     if (this._waiting) return;
     const waitMs = Math.max(LEAST_REST_MS, REST * this._orderedFor) - (performance.now() - this._orderedAt);
-    this._waiting = setTimeout(() => {
-      this._waiting = 0;
-      this._arrange();
-      if (anew) this._offer();
-    }, Math.max(0, waitMs));
+    this._waiting = setTimeout(
+      () => {
+        this._waiting = 0;
+        this._arrange();
+        if (anew) this._offer();
+      },
+      Math.max(0, waitMs),
+    );
   }
 
   _arrange() {
@@ -115,9 +156,14 @@ export class Table {
       this._grid.setAttribute("aria-rowcount", String(ids.length + 1));
     }
     const { total } = this._fleet;
-    const count = this._judge ? `${(this._shown ?? 0).toLocaleString()} of ${total.toLocaleString()} agents` : `${total.toLocaleString()} agents`;
+    const count = this._judge
+      ? `${(this._shown ?? 0).toLocaleString()} of ${total.toLocaleString()} agents`
+      : `${total.toLocaleString()} agents`;
     write(this._count, this._held ? `${count}; the order is held while you point at it` : count);
-    fill(this._states, STATES.map(({ name }) => this._chip(name)));
+    fill(
+      this._states,
+      STATES.map(({ name }) => this._chip(name)),
+    );
     this._orderedAt = performance.now();
     this._orderedFor = this._orderedAt - begun;
   }
@@ -126,7 +172,18 @@ export class Table {
   _chip(name) {
     const on = listed(/** @type {URLSearchParams} */ (this._query), "state").has(name);
     const count = this._fleet.count(name);
-    return h("button", { type: "button", class: `chip${count ? "" : " none"}`, "aria-pressed": String(on), onclick: () => ask({ state: toggled(read(location.hash).query, "state", name) }) }, glyph(name), `${name} `, h("b", {}, count.toLocaleString()));
+    return h(
+      "button",
+      {
+        type: "button",
+        class: `chip${count ? "" : " none"}`,
+        "aria-pressed": String(on),
+        onclick: () => ask({ state: toggled(read(location.hash).query, "state", name) }),
+      },
+      glyph(name),
+      `${name} `,
+      h("b", {}, count.toLocaleString()),
+    );
   }
 
   /** Offer the words by which can be filtered. */
@@ -144,7 +201,15 @@ export class Table {
           "label",
           { class: "choice" },
           h("span", { class: "unseen" }, name),
-          h("select", { onchange: (/** @type {Event} */ event) => ask({ [part]: /** @type {HTMLSelectElement} */ (event.target).value || null }) }, h("option", { value: "" }, `any ${name}`), offered.map((word) => h("option", { value: word, selected: word === chosen }, word))),
+          h(
+            "select",
+            {
+              onchange: (/** @type {Event} */ event) =>
+                ask({ [part]: /** @type {HTMLSelectElement} */ (event.target).value || null }),
+            },
+            h("option", { value: "" }, `any ${name}`),
+            offered.map((word) => h("option", { value: word, selected: word === chosen }, word)),
+          ),
         );
       }),
       anything && h("a", { href: link("table") }, "Show all"),
@@ -175,7 +240,24 @@ export class Table {
     row.dataset.stamp = stamp;
     fill(
       row,
-      [badge(shown.state), h("a", { href: link("agent", { name: id }), class: "id", tabindex: -1 }, id), said(shown.status), said(detail.task), said(shown.group), said(shown.capabilities?.join(", ")), said(shown.dialect), said(detail.host), detail.last_heartbeat ? when(detail.last_heartbeat) : ""].map((cell, i) => h("div", { role: "gridcell", "aria-colindex": i + 1 }, cell, i === 1 && shown.name ? h("span", { class: "quiet" }, ` ${shown.name}`) : "")),
+      [
+        badge(shown.state),
+        h("a", { href: link("agent", { name: id }), class: "id", tabindex: -1 }, id),
+        said(shown.status),
+        said(detail.task),
+        said(shown.group),
+        said(shown.capabilities?.join(", ")),
+        said(shown.dialect),
+        said(detail.host),
+        detail.last_heartbeat ? when(detail.last_heartbeat) : "",
+      ].map((cell, i) =>
+        h(
+          "div",
+          { role: "gridcell", "aria-colindex": i + 1 },
+          cell,
+          i === 1 && shown.name ? h("span", { class: "quiet" }, ` ${shown.name}`) : "",
+        ),
+      ),
     );
   }
 }

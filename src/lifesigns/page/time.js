@@ -45,7 +45,12 @@ export function exact(ms) {
 
 /** Spell the time of day. @param {number} ms @param {boolean} [seconds] */
 export function clock(ms, seconds = true) {
-  return new Date(ms).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: seconds ? "2-digit" : undefined, hourCycle: "h23" });
+  return new Date(ms).toLocaleTimeString(undefined, {
+    hour: "2-digit",
+    minute: "2-digit",
+    second: seconds ? "2-digit" : undefined,
+    hourCycle: "h23",
+  });
 }
 
 /** Show a time; it stays true by itself. @param {string | number | null | undefined} told */

@@ -39,7 +39,13 @@ export function drawTimeline(place, changes, lengthMs) {
   const bars = found.map(({ state, from: begun, to: ended }) =>
     s(
       "rect",
-      { class: `s-${STATES[rankOf(state)].name}`, x: x(begun).toFixed(2), width: Math.max(0.6, x(ended) - x(begun)).toFixed(2), y: STATES[rankOf(state)].alive ? 0 : HEIGHT * 0.62, height: STATES[rankOf(state)].alive ? HEIGHT : HEIGHT * 0.38 },
+      {
+        class: `s-${STATES[rankOf(state)].name}`,
+        x: x(begun).toFixed(2),
+        width: Math.max(0.6, x(ended) - x(begun)).toFixed(2),
+        y: STATES[rankOf(state)].alive ? 0 : HEIGHT * 0.62,
+        height: STATES[rankOf(state)].alive ? HEIGHT : HEIGHT * 0.38,
+      },
       s("title", {}, `${state} for ${span(ended - begun)}, since ${exact(begun)}`),
     ),
   );
@@ -49,9 +55,37 @@ export function drawTimeline(place, changes, lengthMs) {
   const ticks = Array.from({ length: TICKS + 1 }, (_, i) => from + (i * lengthMs) / TICKS);
   fill(
     place,
-    s("svg", { class: "timeline", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `States: ${told.map(([state, length]) => `${state} ${length}`).join(", ") || "nothing is kept"}` }, bars),
-    h("div", { class: "timeline-ticks", "aria-hidden": "true" }, ticks.map((at) => h("span", {}, lengthMs > DAY_MS ? new Date(at).toLocaleDateString(undefined, { month: "short", day: "numeric" }) : clock(at, false)))),
-    h("p", { class: "keys" }, told.map(([state, length]) => h("span", { class: "key" }, h("i", { class: `s-${state}` }), `${state} `, h("b", {}, length)))),
+    s(
+      "svg",
+      {
+        class: "timeline",
+        viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+        preserveAspectRatio: "none",
+        role: "img",
+        "aria-label": `States: ${told.map(([state, length]) => `${state} ${length}`).join(", ") || "nothing is kept"}`,
+      },
+      bars,
+    ),
+    h(
+      "div",
+      { class: "timeline-ticks", "aria-hidden": "true" },
+      ticks.map((at) =>
+        h(
+          "span",
+          {},
+          lengthMs > DAY_MS
+            ? new Date(at).toLocaleDateString(undefined, { month: "short", day: "numeric" })
+            : clock(at, false),
+        ),
+      ),
+    ),
+    h(
+      "p",
+      { class: "keys" },
+      told.map(([state, length]) =>
+        h("span", { class: "key" }, h("i", { class: `s-${state}` }), `${state} `, h("b", {}, length)),
+      ),
+    ),
   );
 }
 
@@ -64,7 +98,10 @@ export function drawDays(place, days) {
       "div",
       { class: "days", role: "img", "aria-label": `Uptime of ${days.length} days, ${worst} of them not whole` },
       days.map(({ date, uptime }) => {
-        const bar = h("span", { class: uptime > 0.999 ? "whole" : uptime > 0.95 ? "most" : "part", title: `${date}: ${percent(uptime)}` });
+        const bar = h("span", {
+          class: uptime > 0.999 ? "whole" : uptime > 0.95 ? "most" : "part",
+          title: `${date}: ${percent(uptime)}`,
+        });
         bar.style.height = `${Math.max(8, uptime * 100)}%`;
         return bar;
       }),

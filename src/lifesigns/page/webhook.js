@@ -22,9 +22,19 @@ function worry({ enabled, disabled_reason, health }) {
 
 /** @param {Row} hook */
 function stands({ enabled, disabled_reason, health }) {
-  if (!enabled) return h("span", { class: disabled_reason ? "wrong" : "quiet" }, disabled_reason ? `switched off: ${disabled_reason}` : "switched off");
+  if (!enabled)
+    return h(
+      "span",
+      { class: disabled_reason ? "wrong" : "quiet" },
+      disabled_reason ? `switched off: ${disabled_reason}` : "switched off",
+    );
   if (!health.failures) return "well";
-  return h("span", { class: "wrong" }, `${health.failures} failed in a row: ${health.last_error ?? "no answer"}, since `, when(health.failing_since));
+  return h(
+    "span",
+    { class: "wrong" },
+    `${health.failures} failed in a row: ${health.last_error ?? "no answer"}, since `,
+    when(health.failing_since),
+  );
 }
 
 /** @type {import("./list.js").Kind} */
@@ -40,7 +50,19 @@ const HOOKS = {
     ["Address", ({ url }) => h("span", { class: "id" }, url)],
     ["Told of", ({ events }) => events.join(", ")],
     ["Health", stands],
-    ["", (hook, list) => h("div", { class: "actions" }, mayAct(list.page) && [rowButton(hook.id, "Test", () => test(list, hook)), rowButton(hook.id, hook.enabled ? "Switch off" : "Switch on", () => turn(list, hook)), rowButton(hook.id, "Drop", () => drop(list, hook), "danger")])],
+    [
+      "",
+      (hook, list) =>
+        h(
+          "div",
+          { class: "actions" },
+          mayAct(list.page) && [
+            rowButton(hook.id, "Test", () => test(list, hook)),
+            rowButton(hook.id, hook.enabled ? "Switch off" : "Switch on", () => turn(list, hook)),
+            rowButton(hook.id, "Drop", () => drop(list, hook), "danger"),
+          ],
+        ),
+    ],
   ],
   tools: (list) => [button("New webhook…", () => create(list))],
 };
@@ -62,7 +84,17 @@ function deliveries(id) {
       ["Made", ({ created_at }) => when(created_at)],
       ["Last try", ({ attempts }) => last(attempts)],
       ["Next", ({ next_attempt_at }) => when(next_attempt_at)],
-      ["", (each, list) => h("div", { class: "actions" }, mayAct(list.page) && AGAIN.has(each.state) && rowButton(each.id, "Send again", () => resend(list, path, each)))],
+      [
+        "",
+        (each, list) =>
+          h(
+            "div",
+            { class: "actions" },
+            mayAct(list.page) &&
+              AGAIN.has(each.state) &&
+              rowButton(each.id, "Send again", () => resend(list, path, each)),
+          ),
+      ],
     ],
     tools: () => [h("a", { href: link("webhooks") }, "All webhooks")],
   };
@@ -73,7 +105,12 @@ function last(attempts) {
   const tried = attempts.at(-1);
   if (!tried) return h("span", { class: "quiet" }, "none yet");
   const times = attempts.length > 1 ? ` (${attempts.length} tries)` : "";
-  return h("span", { title: tried.answer ?? null }, `${tried.error ?? tried.status}${times}, ${tried.took_ms} ms, `, when(tried.at));
+  return h(
+    "span",
+    { title: tried.answer ?? null },
+    `${tried.error ?? tried.status}${times}, ${tried.took_ms} ms, `,
+    when(tried.at),
+  );
 }
 
 export class Webhooks extends List {
@@ -96,7 +133,9 @@ function test(list, { id, url }) {
 
 /** @param {List} list @param {Row} hook */
 function turn(list, { id, enabled }) {
-  const text = enabled ? "It is told nothing more until it is switched on; what happens meanwhile is not sent later." : "It is told of what happens from now on.";
+  const text = enabled
+    ? "It is told nothing more until it is switched on; what happens meanwhile is not sent later."
+    : "It is told of what happens from now on.";
   confirm(enabled ? "Switch it off?" : "Switch it on?", text, enabled ? "Switch off" : "Switch on", async () => {
     await list.page.hub.call("PATCH", `/v1/webhooks/${encodeURIComponent(id)}`, { enabled: !enabled });
     await list.load();
@@ -105,10 +144,15 @@ function turn(list, { id, enabled }) {
 
 /** @param {List} list @param {Row} hook */
 function drop(list, { id, name, url }) {
-  confirm("Drop this webhook?", `${name ?? url} is told nothing more, and its deliveries are gone.`, "Drop", async () => {
-    await list.page.hub.call("DELETE", `/v1/webhooks/${encodeURIComponent(id)}`);
-    await list.load();
-  });
+  confirm(
+    "Drop this webhook?",
+    `${name ?? url} is told nothing more, and its deliveries are gone.`,
+    "Drop",
+    async () => {
+      await list.page.hub.call("DELETE", `/v1/webhooks/${encodeURIComponent(id)}`);
+      await list.load();
+    },
+  );
 }
 
 /** @param {List} list @param {string} path @param {Row} delivery */
@@ -122,15 +166,30 @@ function resend(list, path, { id, event }) {
 /** @param {List} list */
 function create(list) {
   /** @type {[string, string][]} */
-  const fields = [["url", "Address"], ["events", "Events, with * at the end for all that begin so"], ["name", "Name"]];
+  const fields = [
+    ["url", "Address"],
+    ["events", "Events, with * at the end for all that begin so"],
+    ["name", "Name"],
+  ];
   confirm(
     "Make a webhook",
     "Its secret, with which its messages are signed, is shown once.",
     "Make it",
     async ({ url, events, name }) => {
-      const made = await list.page.hub.call("POST", "/v1/webhooks", { url, events: events.split(/[\s,]+/).filter(Boolean), name: name || null });
+      const made = await list.page.hub.call("POST", "/v1/webhooks", {
+        url,
+        events: events.split(/[\s,]+/).filter(Boolean),
+        name: name || null,
+      });
       await list.load();
-      confirm("Its secret", "Copy it now: it is not shown again.", "I have it", async () => {}, [], h("code", { class: "secret", tabindex: 0 }, made.secret));
+      confirm(
+        "Its secret",
+        "Copy it now: it is not shown again.",
+        "I have it",
+        async () => {},
+        [],
+        h("code", { class: "secret", tabindex: 0 }, made.secret),
+      );
     },
     fields,
   );

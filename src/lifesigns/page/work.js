@@ -28,11 +28,16 @@ export async function workOf(page, agent, done) {
     mayAct(page) ? page.hub.call("GET", "/api/v2/slots") : { slots: [] },
   ]);
   const open = data.filter((/** @type {Row} */ { status }) => !OVER.has(status));
-  const mine = slots.filter((/** @type {Row} */ { agent: holder, status }) => holder === agent && !SLOTS_OVER.has(status));
+  const mine = slots.filter(
+    (/** @type {Row} */ { agent: holder, status }) => holder === agent && !SLOTS_OVER.has(status),
+  );
   const parts = [
     ...part("Jobs", open.map(worked)),
     ...part("Slots", mine.map(granted)),
-    ...part("Schedules", schedules.map((/** @type {Row} */ each) => scheduled(page, each, done))),
+    ...part(
+      "Schedules",
+      schedules.map((/** @type {Row} */ each) => scheduled(page, each, done)),
+    ),
     ...part("Last runs", runs.map(ran)),
   ];
   return parts.length ? parts : [h("p", { class: "quiet" }, "It has no job, no slot and no schedule.")];
@@ -46,13 +51,37 @@ function part(title, rows) {
 /** @param {Row} job */
 function worked(job) {
   const { title, id, status, lastHeartbeatAt } = job;
-  return h("div", { class: "work" }, h("span", { class: "clipped", title: id }, title || id), h("span", { class: "quiet" }, status.toLowerCase().replace("_", " "), " · last beat ", when(lastHeartbeatAt), " ", trouble(job)));
+  return h(
+    "div",
+    { class: "work" },
+    h("span", { class: "clipped", title: id }, title || id),
+    h(
+      "span",
+      { class: "quiet" },
+      status.toLowerCase().replace("_", " "),
+      " · last beat ",
+      when(lastHeartbeatAt),
+      " ",
+      trouble(job),
+    ),
+  );
 }
 
 /** @param {Row} slot */
 function granted({ bountyId, status, nearDeadline, acknowledgementDeadlineAt, fairWorkDeadlineAt, acknowledgedAt }) {
   const wrong = nearDeadline || status === "MISSED";
-  return h("div", { class: "work" }, h("span", {}, bountyId), h("span", { class: wrong ? "wrong" : "quiet" }, status.toLowerCase().replace("_", " "), " · deadline ", when(acknowledgedAt ? fairWorkDeadlineAt : acknowledgementDeadlineAt)));
+  return h(
+    "div",
+    { class: "work" },
+    h("span", {}, bountyId),
+    h(
+      "span",
+      { class: wrong ? "wrong" : "quiet" },
+      status.toLowerCase().replace("_", " "),
+      " · deadline ",
+      when(acknowledgedAt ? fairWorkDeadlineAt : acknowledgementDeadlineAt),
+    ),
+  );
 }
 
 /** @param {import("./main.js").Page} page @param {Row} schedule @param {() => any} done */
@@ -62,7 +91,13 @@ function scheduled(page, schedule, done) {
     "div",
     { class: "work" },
     h("span", { class: "clipped", title: prompt }, prompt),
-    h("span", { class: paused_reason ? "wrong" : "quiet" }, rhythm(schedule), paused_reason ? ` · paused: ${paused_reason}` : enabled ? " · next " : " · off", enabled ? when(next_run_at) : ""),
+    h(
+      "span",
+      { class: paused_reason ? "wrong" : "quiet" },
+      rhythm(schedule),
+      paused_reason ? ` · paused: ${paused_reason}` : enabled ? " · next " : " · off",
+      enabled ? when(next_run_at) : "",
+    ),
     mayAct(page) && button("Run now…", () => trigger(page, schedule, done)),
   );
 }
@@ -70,5 +105,15 @@ function scheduled(page, schedule, done) {
 /** @param {Row} run */
 function ran({ status, created_at, duration_ms, response, error_message }) {
   const came = error_message ?? response ?? "";
-  return h("div", { class: "work" }, h("span", {}, h("b", { class: status === "error" ? "wrong" : null }, status), came && h("span", { class: "quiet" }, ` · ${came}`)), h("span", { class: "quiet" }, when(created_at), duration_ms === null ? "" : `, took ${span(duration_ms)}`));
+  return h(
+    "div",
+    { class: "work" },
+    h(
+      "span",
+      {},
+      h("b", { class: status === "error" ? "wrong" : null }, status),
+      came && h("span", { class: "quiet" }, ` · ${came}`),
+    ),
+    h("span", { class: "quiet" }, when(created_at), duration_ms === null ? "" : `, took ${span(duration_ms)}`),
+  );
 }
