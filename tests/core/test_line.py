@@ -104,6 +104,14 @@ def test_what_may_be_on_its_way_is_not_taken_back() -> None:
     assert after.admitted
 
 
+def test_what_stands_behind_it_still_is() -> None:
+    line = Line("w")
+    for at_ms, type_ in ((0, "agent.forgotten"), (3, "agent.offline")):
+        line = admit(line, event(type_, at_ms), f"d{at_ms}", wanted=True, hold_ms=HOLD).line
+    taken = Line("w", line.waiting, taken_ms=90)
+    assert admit(taken, event("agent.online", 61), "e", wanted=True, hold_ms=HOLD).ended == ("d3",)
+
+
 def test_whose_rest_is_waited_for_is_told_only_of_the_last_turn() -> None:
     line = Line("w")
     for at_ms, type_ in ((0, "agent.offline"), (10, "agent.online"), (20, "agent.offline")):

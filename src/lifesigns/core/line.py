@@ -107,7 +107,7 @@ def _ends(event: Event, waiting: Waiting, line: Line) -> bool:
     """Tell whether an event is the end of something that is held."""
     if waiting.subject != event.subject or not waiting.at_ms <= event.at_ms < waiting.due_ms:
         return False
-    if line.taken_ms >= waiting.due_ms:  # it may be on its way already
+    if line.taken_ms >= waiting.due_ms and waiting == line.next:  # it may be on its way already
         return False
     if event.rank is not None:
         return not is_true(waiting.type, event.rank)
