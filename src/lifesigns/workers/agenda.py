@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.5  # what another hub has written may be due before this one has heard of it
 LEAST_S = 0.01  # between two looks
 PAGE = 128  # documents of a partition at a time
-STEPS_IN_MS = 1_000  # when others take what a hub has left undone
+STEPS_IN_MS = 500  # when others take what a hub has left undone
 RESTS_S = 2.0  # a kind whose handler has failed
 NEVER = float("inf")
 
