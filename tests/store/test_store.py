@@ -83,6 +83,11 @@ class TestProjects:
             assert {tuple(each.kind for each in all_) for all_ in told.values()} == {
                 ("online", "offline", "forgotten")
             }
+            # What was told of them ends by itself, though nothing is written there any more.
+            logs = [lane.keys[3] for lane in here.store.lanes("wide")]
+            ends = [await here.link.ask("PTTL", log) for log in logs]
+            assert all(0 < end <= 600_000 or end == -2 for end in ends)
+            assert max(ends) > 0
 
 
 class TestRemoval:

@@ -199,6 +199,21 @@ async def test_projects_have_agents_of_their_own(hub: RunningHub, http: httpx.As
     assert (await told(http, "GET", AGENTS))["total"] == 1
 
 
+async def test_a_deleted_project_takes_the_workspaces_of_its_agents_along(
+    fresh_url: str, tmp_path: Path
+) -> None:
+    """What had been written for its agents stayed in the data folder, a key of each in it."""
+    async with running_hub(fresh_url, data_dir=tmp_path) as hub, hub.client() as http:
+        kept = await beat(http, "Worker")
+        await told(http, "POST", "/v1/projects", {"name": "p"})
+        async with hub.client(headers={"X-Lifesigns-Project": "p"}) as project:
+            for n in range(3):
+                await beat(project, f"Worker {n}")
+        assert len(folders(tmp_path)) == 4
+        await told(http, "DELETE", "/v1/projects/p")
+        assert folders(tmp_path) == [f"workspace-mc-{kept['id']}"]
+
+
 # Life and death.
 
 

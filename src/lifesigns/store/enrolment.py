@@ -390,6 +390,12 @@ class Enrolments:
                 return
         raise Unavailable("Too many change this agent at once.")
 
+    async def drop(self, project: str) -> None:
+        """Drop all enrolments of a project, and what was put into their folders."""
+        for enrolment in await self.everyone(project):
+            with suppress(NotFound):  # somebody else was first
+                await self.remove(project, enrolment.id)
+
     # Keys and folders.
 
     async def _make_key(self, project: str, agent: str, name: str) -> tuple[Grant, str]:

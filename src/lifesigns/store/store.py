@@ -220,6 +220,9 @@ class Store:
         await self.know(project)
         for agent in [presence.id async for presence in self.scan(project)]:
             await self.forget(project, agent)
+        for lane in self.lanes(project):
+            # Whoever watches still learns that they are gone; nothing else would ever trim it.
+            await self._link.ask("PEXPIRE", lane.keys[3], self._terms.history_ms)
 
     async def _within(self, waiting: asyncio.Future[T]) -> T:
         """Wait, but not for ever: a store that does not answer is away."""

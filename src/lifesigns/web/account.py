@@ -108,6 +108,7 @@ async def delete_project(desk: Desk, request: Request) -> Response:
     if name == DEFAULT_PROJECT:  # before its agents are forgotten
         raise Conflict(f"The project {name!r} stays.", field="name")
     await desk.store.drop(name)
+    await desk.enrolments.drop(name)  # before the ledger: they lead to folders outside the store
     await desk.ledger.drop(name)
     await desk.diary.drop(name)
     await desk.registry.delete_project(name)
