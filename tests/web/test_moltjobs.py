@@ -357,6 +357,17 @@ async def test_a_key_in_the_address_is_good_for_one_call_alone(fresh_url: str) -
         assert answer.status_code == 401
 
 
+async def test_the_page_of_a_stranger_sends_no_heartbeat_with_a_key_in_the_address(
+    fresh_url: str,
+) -> None:
+    """It is a GET that writes, and only what is no GET was looked at for where it came from."""
+    async with trade(fresh_url) as here, here.hub.client("") as http:
+        path = f"/agents/heartbeat?apiKey={AGENT}"
+        for origin, status in (("https://stranger.example", 403), (here.hub.url, 200)):
+            answer = await http.get(path, headers={"Origin": origin})
+            assert answer.status_code == status, origin
+
+
 async def test_an_answer_carries_the_id_of_its_request(fresh_url: str) -> None:
     async with trade(fresh_url) as here, here.hub.client() as http:
         answer = await http.get("/jobs/none", headers={"X-Request-Id": "r-7"})

@@ -145,6 +145,18 @@ async def grant_of(desk: Desk, request: Request, *, asks: bool = True) -> Grant:
     return grant
 
 
+def check_page(desk: Desk, request: Request) -> None:
+    """Refuse a GET that is more than a look if the page of a stranger makes it."""
+    rules = desk.rules
+    check_source(
+        request.headers.get("origin"),
+        request.headers.get("host"),
+        request.url.scheme,
+        rules.origins,
+        loopback_only=rules.loopback_only,
+    )
+
+
 async def body_of(request: Request, limit_bytes: int) -> dict[str, Any]:
     """Read a JSON map within bounds; an empty body is an empty map."""
     raw = await _read(request, limit_bytes)

@@ -19,8 +19,7 @@ from lifesigns.core.filter import check_named
 from lifesigns.core.request import WATCH_DETAILS, WatchAsked
 from lifesigns.hub.packet import Packet, message
 from lifesigns.web.auth import PROJECT, token_of
-from lifesigns.web.http import Desk, grant_of, handler
-from lifesigns.web.origin import check_source
+from lifesigns.web.http import Desk, check_page, grant_of, handler
 from lifesigns.web.query import filter_of_query
 from lifesigns.web.spectator import Spectator
 
@@ -154,14 +153,7 @@ def opened(
 
 async def viewer_of(desk: Desk, request: Request) -> Grant:
     """Find out who opens a stream. A page of another origin could read it, as it can no answer."""
-    rules = desk.rules
-    check_source(
-        request.headers.get("origin"),
-        request.headers.get("host"),
-        request.url.scheme,
-        rules.origins,
-        loopback_only=rules.loopback_only,
-    )
+    check_page(desk, request)
     grant = await _grant_of(desk, request)
     grant.allow_watch()
     return grant

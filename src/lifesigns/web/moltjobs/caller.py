@@ -14,7 +14,7 @@ from lifesigns.core.access import Grant, check_agent_id
 from lifesigns.core.errors import BadRequest, LifesignsError
 from lifesigns.dialects.moltjobs.answer import refusal
 from lifesigns.web.auth import PROJECT, token_of
-from lifesigns.web.http import Desk, grant_of, head_of, reply
+from lifesigns.web.http import Desk, check_page, grant_of, head_of, reply
 from lifesigns.web.query import whole_of
 
 PREFIXES = ("/agents", "/jobs", "/v1/agents", "/v1/jobs")
@@ -28,6 +28,7 @@ _PRINTABLE = re.compile(r"[!-~]{1,128}")
 
 async def grant_of_query(desk: Desk, request: Request) -> Grant:
     """Find out whose call it is by a header or, without any, by its address."""
+    check_page(desk, request)  # it is a sign of life, and a page needs no header for it
     key = request.query_params.get(KEY_PARAMETER)
     if key is None or token_of(request.url.path, request.headers) is not None:
         return await grant_of(desk, request)
