@@ -89,6 +89,11 @@ async def test_who_leaves_between_runs_sleeps_and_is_online_when_it_comes(fresh_
         shown = await alarm.shown()
         assert (shown["state"], shown["reason"]) == ("sleeping", "left")
         assert shown["reason_text"] == "home"
+        for due, state in ((None, "offline"), (SOON_MS, "sleeping")):
+            await alarm.set(due)  # why it left is true still
+            shown = await alarm.shown()
+            assert shown["state"] == state
+            assert (shown["reason"], shown["reason_text"]) == ("left", "home")
         await here.opened("bot")
         assert await alarm.state() == "available"
 

@@ -215,7 +215,8 @@ local function settle(name, news, why, text, ends)
     moved[new] = (moved[new] or 0) + 1
     if old ~= NONE then moved[old] = (moved[old] or 0) - 1 end
     if new <= DOWN then
-      rec[WHY], rec[TEXT], gone[name] = why or '', text or '', at + rules[3]
+      gone[name] = at + rules[3]
+      if old > DOWN then rec[WHY], rec[TEXT] = why or '', text or '' end -- else as its life ended
       if old > DOWN and old ~= NONE then
         rec[DOWNED] = at
         lives[#lives + 1] = {name, string.format('%d %d', rec[UP], at)}
