@@ -89,9 +89,15 @@ async def test_a_key_is_shown_once(hub: RunningHub, http: httpx.AsyncClient) -> 
 
 # What a key of each scope may do; the rest is forbidden.
 ALLOWED = {
-    "GET /v1/pulse": "watch agent tied prefix admin root",
+    "GET /v1/pulse": "watch agent tied prefix poster admin root",  # a poster its jobs' agents
     "GET /v1/pulse/mine": "watch agent tied prefix admin root",
     "GET /v1/stats": "watch agent tied prefix admin root",
+    "GET /v1/stats/history": "watch agent tied prefix admin root",
+    "GET /v1/schedules": "watch agent tied prefix admin root",
+    "GET /v1/runs?agent=mine": "watch agent tied prefix admin root",
+    "GET /v1/inbox?agent=mine": "agent tied prefix admin root",
+    "GET /v1/inbox?agent=yours": "agent admin root",
+    "GET /v1/webhooks": "admin root",
     "POST /v1/check": "watch agent tied prefix admin root",
     "PUT /v1/pulse/mine": "agent tied prefix admin root",
     "PUT /v1/pulse/mine-2": "agent prefix admin root",
