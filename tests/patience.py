@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import httpx
+
 T = TypeVar("T")
 
 # A bound for what takes milliseconds; only a failure ever waits so long.
@@ -28,3 +30,12 @@ async def until_told(ask: Callable[[], Awaitable[T]]) -> T:
             return answer
         assert time.monotonic() < deadline, "it was never told"
         await asyncio.sleep(0.02)
+
+
+async def answered(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """Ask again while the store is late, as hubs bid all who ask: a loaded machine's may be."""
+    deadline = time.monotonic() + SOON_S
+    while (answer := await ask()).status_code == 503:
+        assert time.monotonic() < deadline, answer.text
+        await asyncio.sleep(float(answer.headers["Retry-After"]))
+    return answer

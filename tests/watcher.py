@@ -18,7 +18,7 @@ from lifesigns.core.roster import Outcome
 from lifesigns.hub.turn import CLOCKS
 from tests.agent import Agent, connected
 from tests.hub import Reachable
-from tests.patience import until
+from tests.patience import answered, until
 
 Shown = Mapping[str, Any]
 
@@ -176,7 +176,8 @@ def timeless(shown: Shown) -> dict[str, Any]:
 
 async def truth(http: httpx.AsyncClient, *, detail: str = "full") -> dict[str, dict[str, Any]]:
     """Read all agents from the store, without their clocks."""
-    answer = await http.get("/v1/pulse", params={"alive": "any", "detail": detail})
+    query = {"alive": "any", "detail": detail}
+    answer = await answered(lambda: http.get("/v1/pulse", params=query))
     assert answer.status_code == 200, answer.text
     return {shown["id"]: timeless(shown) for shown in answer.json()["agents"]}
 

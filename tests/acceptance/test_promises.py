@@ -10,6 +10,7 @@ import gc
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -20,7 +21,7 @@ from lifesigns.core.codec import JSON, MSGPACK, Codec
 from lifesigns.store import keys
 from tests.agent import living
 from tests.hub import RunningHub, running_hub
-from tests.patience import until
+from tests.patience import answered, until
 from tests.server import Server
 from tests.watcher import Watcher, differences, mirrored, truth, watching
 
@@ -66,10 +67,7 @@ async def beat(http: httpx.AsyncClient, agent: str, **said: Any) -> dict[str, An
 async def beats(http: httpx.AsyncClient, agents: list[str], **said: Any) -> None:
     for i in range(0, len(agents), 500):
         many = [{"id": agent, **said} for agent in agents[i : i + 500]]
-        answer = await http.post("/v1/pulse", json={"beats": many})
-        while answer.status_code == 503:  # on a loaded machine the store may be late: so it is told
-            await asyncio.sleep(float(answer.headers["Retry-After"]))
-            answer = await http.post("/v1/pulse", json={"beats": many})
+        answer = await answered(partial(http.post, "/v1/pulse", json={"beats": many}))
         assert answer.status_code == 200, answer.text
         assert not any("error" in result for result in answer.json()["results"])
 

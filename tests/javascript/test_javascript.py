@@ -148,6 +148,11 @@ async def test_who_is_turned_away_is_told_and_stays_away(fresh_url: str) -> None
         pass
 
 
+async def test_whatever_api_refuses_it_is_an_error_with_our_code(fresh_url: str) -> None:
+    async with running_hub(fresh_url) as hub, playing("tongue", hub.url):
+        pass
+
+
 async def test_programs_of_the_pulse_api_run_as_they_are_printed(
     fresh_url: str, tmp_path: Path
 ) -> None:

@@ -5,6 +5,20 @@ import { LifesignsError, Unavailable, refusal } from "./error.js";
 /** @typedef {import("./error.js").Frame} Frame */
 
 const PATIENCE_MS = 10_000;
+// What a refusal of an API that has no words like ours comes to.
+/** @type {Record<number, string>} */
+const CODES = {
+  400: "bad_request",
+  401: "unauthorized",
+  403: "forbidden",
+  404: "not_found",
+  405: "method_not_allowed",
+  409: "conflict",
+  413: "too_large",
+  422: "bad_value",
+  429: "rate_limited",
+  503: "unavailable",
+};
 
 /**
  * Call a hub; what it refuses is thrown.
@@ -27,5 +41,14 @@ export async function fetched(address, method, { key, project, body } = {}) {
     throw new LifesignsError(`Who answers at ${address} is no hub.`, "internal");
   }
   if (answer.ok) return told;
-  throw refusal({ ...told, message: told.error, field: told.detail?.[0]?.field });
+  throw refusal(worded(told, answer.status));
+}
+
+/** Read a refusal: each of the APIs has its own shape for it. @param {Frame} told @param {number} status */
+function worded(told, status) {
+  if (typeof told.error === "string" && told.code) {
+    return { ...told, message: told.error, field: told.detail?.[0]?.field };
+  }
+  const message = [told.message, told.error?.message, told.detail].find((each) => typeof each === "string");
+  return { code: CODES[status] ?? "internal", message: message ?? `The hub answers ${status}.` };
 }
