@@ -37,6 +37,7 @@ def made(**message: Any) -> Webhook:
 def test_a_url_is_enough_to_be_told_of_everything() -> None:
     webhook = made()
     assert all(webhook.wants(type_) for type_ in EVENTS)
+    assert not webhook.wants("")  # that something is not so any more
     assert (webhook.enabled, webhook.format, webhook.hold_ms) == (True, "standard", 0)
     assert webhook.wanted.everything
     assert webhook.secrets(NOW) == [SECRET]

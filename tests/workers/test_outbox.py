@@ -11,6 +11,7 @@ from lifesigns.core.access import DEFAULT_PROJECT
 from lifesigns.core.webhook import Webhook
 from lifesigns.store import keys
 from lifesigns.store.ledger import Event
+from lifesigns.store.put import HttpBeat
 from lifesigns.store.webhook import Webhooks
 from lifesigns.workers.agenda import Place
 from lifesigns.workers.outbox import Outbox
@@ -88,6 +89,20 @@ async def test_what_cannot_be_read_keeps_nothing_back(
         assert not await box.take(place)
         assert await made(webhooks) == 1
         assert caplog.text.count("cannot be read: not told") == 2
+
+
+async def test_that_an_error_is_over_is_no_message(fresh_url: str) -> None:
+    """A webhook of all events was sent one without a type."""
+    async with station(fresh_url) as at:
+        webhooks, box = outbox(at)
+        await webhooks.create(DEFAULT_PROJECT, Webhook("w", "https://h/", ""))
+        for status in ("error", "idle"):
+            beat = HttpBeat(HOME, None, None, {"status": status})
+            await at.store.put(DEFAULT_PROJECT, beat, asyncio.get_running_loop().time())
+        while await box.take(Place(DEFAULT_PROJECT, at.store.lane(DEFAULT_PROJECT, HOME).number)):
+            pass
+        told, _ = await webhooks.deliveries(DEFAULT_PROJECT, "w", None, 10)
+        assert sorted(each.type for each in told) == ["agent.error", "agent.online"]
 
 
 async def test_what_nobody_wants_any_more_is_dropped(fresh_url: str) -> None:

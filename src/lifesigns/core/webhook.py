@@ -100,8 +100,8 @@ class Webhook:
         return filter_of({"filter": self.filter})
 
     def wants(self, type_: str) -> bool:
-        """Tell whether it wants events of a type."""
-        return any(_fits(pattern, type_) for pattern in self.events)
+        """Tell whether it wants events of a type; of what has none nobody is told."""
+        return type_ != "" and any(_fits(pattern, type_) for pattern in self.events)
 
     def secrets(self, now_ms: int) -> list[str]:
         """Name the secrets that count, the newest first."""
