@@ -115,6 +115,14 @@ async def test_a_notice_goes_to_where_it_is_wanted_until_it_is_taken(
     Webhook(made["webhook_secret"]).verify(second.body, second.headers)
 
 
+@pytest.mark.parametrize("name", ["webhook_url", "notify_url"])
+async def test_an_address_where_nothing_is_sent_is_refused_at_once(bot: Bot, name: str) -> None:
+    """It was taken, and every run that should go there failed."""
+    await bot.configure()
+    told = await bot.call("POST", "heartbeat/configure", prompt="p", **{name: "http://10.1.1.1/"})
+    assert (told.status_code, told.json()["error"]["field"]) == (400, name)
+
+
 async def test_webhooks_are_told_of_a_run(hub: RunningHub, bot: Bot, there: Receiver) -> None:
     hook = {"url": there.url, "events": ["run.*", "schedule.*"]}
     assert (await bot.http.post("/v1/webhooks", json=hook)).status_code == 201

@@ -26,6 +26,7 @@ from lifesigns.core.errors import (
 )
 from lifesigns.core.schedule import Schedule, Turn
 from lifesigns.core.signature import SECRET_BYTES, make_secret
+from lifesigns.core.webhook import check_url
 from lifesigns.dialects import boostgpt
 from lifesigns.dialects.boostgpt import Bot, Configuration
 from lifesigns.store.ledger import TRIES, Write
@@ -45,6 +46,9 @@ LEFT = "boostgpt.left"  # of the caller's quota, in the scope of a call
 async def configure(desk: Desk, request: Request) -> Response:
     grant = await _administrator(desk, request)
     wanted = boostgpt.read_configuration(await _said(desk, request))
+    for name in ("webhook_url", "notify_url"):
+        if (url := wanted.said.get(name)) is not None:
+            check_url(url, desk.courier.allowance, name)
     for _ in range(TRIES):
         made = await _configure(desk, grant.project, wanted)
         if made is not None:
