@@ -33,6 +33,12 @@ def test_what_is_not_said_of_a_heartbeat_is_not_there_and_null_is() -> None:
     assert said == {"timezone": "UTC", "interval_minutes": 30}
 
 
+@pytest.mark.parametrize(("sent", "kept"), [(30.0, "30"), (30, "30"), (0.5, "0.5")])
+def test_whole_minutes_are_shown_as_such(sent: float, kept: str) -> None:
+    said = boostgpt.read_configuration({**PLACE, "interval_minutes": sent}).said
+    assert repr(said["interval_minutes"]) == kept
+
+
 def test_days_may_come_as_a_list_and_flags_as_they_are_told() -> None:
     said = boostgpt.read_configuration({**PLACE, "active_days": [1, 3], "enabled": 1}).said
     assert said == {"active_days": "1,3", "enabled": True}

@@ -128,7 +128,7 @@ def _prompt(said: Mapping[str, Any], name: str) -> str:
 def _minutes(said: Mapping[str, Any], name: str) -> float:
     minutes = field.number_of(said, name, 0, 1e9, 30)
     assert minutes is not None, "it has a default"
-    return minutes
+    return int(minutes) if minutes % 1 == 0 else minutes  # as it is shown: 30, not 30.0
 
 
 def _errors(said: Mapping[str, Any], name: str) -> int:
