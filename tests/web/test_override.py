@@ -136,6 +136,19 @@ async def test_a_standing_one_ends_by_itself_too(hub: RunningHub, http: httpx.As
     assert (await put(http, "x-3"))["state"] == "available"
 
 
+async def test_what_was_said_of_prefixes_ends_with_the_project(
+    hub: RunningHub, http: httpx.AsyncClient
+) -> None:
+    """Agents of a project that was made anew under the same name were drained from the start."""
+    for name in ("p*", "*"):
+        await http.post("/v1/projects", json={"name": "again"})
+        async with hub.client(headers={"X-Lifesigns-Project": "again"}) as project:
+            assert (await put(project, "p1"))["override"] is None
+            await say(project, name, state="draining")
+            assert (await put(project, "p1"))["state"] == "draining"
+        await http.delete("/v1/projects/again")
+
+
 async def test_prefixes_have_a_bound(http: httpx.AsyncClient) -> None:
     for number in range(STANDING):
         await say(http, f"p{number}-*", **DRAINING)

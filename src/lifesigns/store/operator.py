@@ -16,7 +16,7 @@ from lifesigns.core.errors import Conflict, NotFound
 from lifesigns.core.model import Override
 from lifesigns.store import script
 from lifesigns.store.link import Link
-from lifesigns.store.store import Store
+from lifesigns.store.store import STANDING_WORDS, Store
 
 STANDING = 100  # prefixes of a project: each newcomer is compared with all
 AT_ONCE = 500  # agents; their acts leave in a few calls
@@ -51,7 +51,7 @@ class Operator:
     async def standing(self, project: str, prefix: str) -> Override | None:
         """Read what stands for a prefix."""
         meta = self._store.lanes(project)[0].keys[0]
-        packed = await self._link.ask("HGET", meta, "standing")
+        packed = await self._link.ask("HGET", meta, STANDING_WORDS)
         for name, rank, why, until_ms in msgpack.unpackb(packed) if packed else ():
             if name == prefix[:-1]:
                 return Override(rank, why, until_ms or None)

@@ -30,6 +30,7 @@ from lifesigns.store.registry import Registry
 T = TypeVar("T")
 
 IDENTIFIED_AT_ONCE = 1_000  # some milliseconds; then others have their turn
+STANDING_WORDS = "standing"  # in the meta of a lane: what an operator says of whole prefixes
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,7 @@ class Store:
         for agent in [presence.id async for presence in self.scan(project)]:
             await self.forget(project, agent)
         for lane in self.lanes(project):
+            await self._link.ask("HDEL", lane.keys[0], STANDING_WORDS)
             # Whoever watches still learns that they are gone; nothing else would ever trim it.
             await self._link.ask("PEXPIRE", lane.keys[3], self._terms.history_ms)
 
