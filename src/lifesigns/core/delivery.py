@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal, NamedTuple
 
-from lifesigns.core.instant import to_text
+from lifesigns.core.instant import to_text, to_text_or_none
 
 KIND: Final = "delivery"  # of the documents in which deliveries are kept
 
@@ -145,7 +145,7 @@ def spell(delivery: Delivery) -> dict[str, Any]:
         "agent": delivery.agent or None,
         "state": delivery.state,
         "created_at": to_text(delivery.created_ms),
-        "next_attempt_at": None if delivery.next_ms is None else to_text(delivery.next_ms),
+        "next_attempt_at": to_text_or_none(delivery.next_ms),
         "attempts": [
             {
                 "at": to_text(each.at_ms),

@@ -33,6 +33,11 @@ def to_text(ms: int) -> str:
     return f"{_minute(minute)}{_SECONDS[second]}{_ENDINGS[rest]}"
 
 
+def to_text_or_none(ms: int | None) -> str | None:
+    """Write an instant, if there is one."""
+    return None if ms is None else to_text(ms)
+
+
 def from_text(text: Any) -> int:
     """Read an instant, with ``Z`` or an offset and with up to nine digits of a second.
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from lifesigns.core.access import Grant
 from lifesigns.core.errors import BadRequest, Conflict
-from lifesigns.core.instant import to_text
+from lifesigns.core.instant import to_text, to_text_or_none
 
 OPEN, ASSIGNED, IN_PROGRESS = "OPEN", "ASSIGNED", "IN_PROGRESS"
 IN_REVIEW, COMPLETED, CANCELLED, DISPUTED = "IN_REVIEW", "COMPLETED", "CANCELLED", "DISPUTED"
@@ -303,10 +303,10 @@ def brief(job: Job) -> dict[str, Any]:
         "deadlineAt": "" if job.deadline_ms is None else to_text(job.deadline_ms),
         "windowSeconds": _seconds(job.window_ms),
         "inactive": job.inactive_ms is not None,
-        "inactiveSince": _text(job.inactive_ms),
+        "inactiveSince": to_text_or_none(job.inactive_ms),
         "disputable": job.disputable,
-        "disputableAt": _text(job.disputable_ms),
-        "lastHeartbeatAt": _text(job.beat_ms),
+        "disputableAt": to_text_or_none(job.disputable_ms),
+        "lastHeartbeatAt": to_text_or_none(job.beat_ms),
         "reason": job.reason,
         "createdAt": to_text(job.created_ms),
         "updatedAt": to_text(job.updated_ms),
@@ -361,10 +361,6 @@ def _forbidden(job: Job, name: str) -> str:
     if name in ONCE_DISPUTABLE and job.status in WORKED:
         return f"The job {job.id!r} is {job.status} and not disputable."
     return f"The job {job.id!r} is {job.status}: it cannot {name} from there."
-
-
-def _text(ms: int | None) -> str | None:
-    return None if ms is None else to_text(ms)
 
 
 def _seconds(ms: int) -> float:

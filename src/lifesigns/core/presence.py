@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from lifesigns.core.instant import to_text
+from lifesigns.core.instant import to_text, to_text_or_none
 from lifesigns.core.model import Instance, Override, Presence, Record, Words
 
 STATES = (
@@ -237,11 +237,11 @@ def full(presence: Presence, *, expand: bool = False) -> dict[str, Any]:
         "dialect": words.dialect,
         "override": spell_override(presence.override),
         **clocks(presence),
-        "last_progress": _text(presence.last_progress_ms or None),
-        "busy_until": _text(presence.busy_until_ms),
-        "next_active_at": _text(presence.next_active_ms),
-        "online_since": _text(presence.online_since_ms),
-        "offline_since": _text(presence.offline_since_ms),
+        "last_progress": to_text_or_none(presence.last_progress_ms or None),
+        "busy_until": to_text_or_none(presence.busy_until_ms),
+        "next_active_at": to_text_or_none(presence.next_active_ms),
+        "online_since": to_text_or_none(presence.online_since_ms),
+        "offline_since": to_text_or_none(presence.offline_since_ms),
         "reason": presence.reason,
         "reason_text": presence.reason_text,
         "instances": _expanded(presence) if expand else len(presence.instances),
@@ -254,8 +254,8 @@ def full(presence: Presence, *, expand: bool = False) -> dict[str, Any]:
 def clocks(presence: Presence) -> dict[str, Any]:
     """Spell out what alters with every beat."""
     return {
-        "last_heartbeat": _text(presence.last_heartbeat_ms or None),
-        "expires_at": _text(presence.expires_at_ms),
+        "last_heartbeat": to_text_or_none(presence.last_heartbeat_ms or None),
+        "expires_at": to_text_or_none(presence.expires_at_ms),
         "held": presence.held,
     }
 
@@ -301,10 +301,10 @@ def _expanded(presence: Presence) -> list[dict[str, Any]]:
             "version": i.words.version,
             "ttl": i.ttl_ms / 1000,
             "last_heartbeat": to_text(i.last_heartbeat_ms),
-            "expires_at": _text(i.lease_ms),
+            "expires_at": to_text_or_none(i.lease_ms),
             "last_progress": to_text(i.progressed_ms),
             "progress_ttl": _seconds(i.words.progress_ttl_ms),
-            "stalls_at": _text(
+            "stalls_at": to_text_or_none(
                 stalls_at_ms(i.words, own_rank(i.words), i.progressed_ms, i.worded_ms)
             ),
             "started_at": to_text(i.start_ms),
@@ -321,7 +321,7 @@ def spell_override(override: Override | None) -> dict[str, Any] | None:
     """Spell out what an operator says."""
     if override is None:
         return None
-    until = _text(override.until_ms)
+    until = to_text_or_none(override.until_ms)
     return {"state": STATES[override.rank], "why": override.why or None, "until": until}
 
 
@@ -330,10 +330,6 @@ def _tally(states: Iterable[str]) -> dict[str, int]:
     for state in states:
         tally[state] = tally.get(state, 0) + 1
     return tally
-
-
-def _text(ms: int | None) -> str | None:
-    return None if ms is None else to_text(ms)
 
 
 def merge(words: Words, changes: Mapping[str, Any]) -> Words:

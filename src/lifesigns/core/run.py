@@ -14,7 +14,7 @@ from typing import Any, Final
 from lifesigns.core import field
 from lifesigns.core.access import check_agent_id
 from lifesigns.core.errors import BadRequest, BadValue, Conflict, Forbidden
-from lifesigns.core.instant import to_text
+from lifesigns.core.instant import to_text, to_text_or_none
 from lifesigns.core.model import Limits, Presence
 from lifesigns.core.presence import AVAILABLE, BUSY, DEGRADED, STATES
 
@@ -182,8 +182,8 @@ def spell(run: Run) -> dict[str, Any]:
         "via": run.via or None,
         "instance": run.instance or None,
         "created_at": to_text(run.created_ms),
-        "due_at": _instant(run.due_ms),
-        "ended_at": _instant(run.ended_ms),
+        "due_at": to_text_or_none(run.due_ms),
+        "ended_at": to_text_or_none(run.ended_ms),
         "duration_ms": run.duration_ms,
         "response": run.response,
         "error_message": run.error_message,
@@ -203,7 +203,3 @@ def unpack(body: Mapping[str, Any]) -> Run:
 
 
 _FIELDS = frozenset(each.name for each in fields(Run))
-
-
-def _instant(ms: int | None) -> str | None:
-    return None if ms is None else to_text(ms)

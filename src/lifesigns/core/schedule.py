@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from lifesigns.core.cron import read_cron
 from lifesigns.core.errors import BadValue, Conflict
-from lifesigns.core.instant import to_text
+from lifesigns.core.instant import to_text, to_text_or_none
 from lifesigns.core.run import (
     ERROR,
     HEARTBEAT,
@@ -251,7 +251,7 @@ def about(run: Run) -> dict[str, Any]:
         "type": run.type,
         "status": run.status,
         "prompt": run.prompt,
-        "due_at": None if run.due_ms is None else to_text(run.due_ms),
+        "due_at": to_text_or_none(run.due_ms),
         "started_at": to_text(run.created_ms),
         "duration_ms": run.duration_ms,
         "response": run.response,

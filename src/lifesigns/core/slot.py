@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final, Literal, NamedTuple
 
 from lifesigns.core.errors import BadValue, Conflict
-from lifesigns.core.instant import to_text
+from lifesigns.core.instant import to_text, to_text_or_none
 
 Status = Literal["GRANTED", "ACKNOWLEDGED", "SUBMITTED", "WITHDRAWN", "MISSED"]
 Move = Literal["acknowledge", "submit", "withdraw"]
@@ -252,13 +252,9 @@ def spell(slot: Slot, now_ms: int) -> dict[str, Any]:
         "artifact": slot.artifact,
         "grantedBy": slot.granted_by or None,
         "grantedAt": to_text(slot.granted_ms),
-        "acknowledgedAt": _text(slot.acknowledged_ms),
-        "submittedAt": _text(slot.submitted_ms),
-        "withdrawnAt": _text(slot.ended_ms if slot.status == "WITHDRAWN" else None),
-        "missedAt": _text(slot.ended_ms if slot.status == "MISSED" else None),
+        "acknowledgedAt": to_text_or_none(slot.acknowledged_ms),
+        "submittedAt": to_text_or_none(slot.submitted_ms),
+        "withdrawnAt": to_text_or_none(slot.ended_ms if slot.status == "WITHDRAWN" else None),
+        "missedAt": to_text_or_none(slot.ended_ms if slot.status == "MISSED" else None),
         "updatedAt": to_text(slot.updated_ms),
     }
-
-
-def _text(ms: int | None) -> str | None:
-    return None if ms is None else to_text(ms)

@@ -14,7 +14,7 @@ from lifesigns.core import field
 from lifesigns.core.access import check_agent_id
 from lifesigns.core.destination import destination_of
 from lifesigns.core.errors import BadRequest, BadValue, LifesignsError
-from lifesigns.core.instant import to_text
+from lifesigns.core.instant import to_text, to_text_or_none
 from lifesigns.core.run import ERROR, OPEN, SKIPPED, SUCCESS, Run
 from lifesigns.core.schedule import Schedule, credits_used
 
@@ -194,8 +194,8 @@ def heartbeat(schedule: Schedule, now_ms: int, *, secret: bool = False) -> Shown
         "timezone": schedule.timezone,
         "credit_budget": schedule.credit_budget,
         "credits_used": _number(credits_used(schedule, now_ms)),
-        "last_executed_at": _instant(schedule.last_executed_ms),
-        "next_run_at": _instant(schedule.due_ms),
+        "last_executed_at": to_text_or_none(schedule.last_executed_ms),
+        "next_run_at": to_text_or_none(schedule.due_ms),
         "last_status": schedule.last_status,
         "execution_count": schedule.execution_count,
         "error_count": schedule.error_count,
@@ -302,10 +302,6 @@ def refusal(error: LifesignsError) -> tuple[int, Shown]:
     if error.field is not None:
         told["field"] = error.field
     return status, {"error": told, "message": error.message}
-
-
-def _instant(ms: int | None) -> str | None:
-    return None if ms is None else to_text(ms)
 
 
 def _number(value: float) -> float:

@@ -25,7 +25,7 @@ from lifesigns.core.enrolment import (
 )
 from lifesigns.core.errors import BadJson, BadRequest, BadValue, Forbidden, LifesignsError
 from lifesigns.core.field import DAY_MS, describing
-from lifesigns.core.instant import from_text, to_text
+from lifesigns.core.instant import from_text, to_text, to_text_or_none
 from lifesigns.core.model import Limits, Presence
 from lifesigns.core.presence import agent_uuid
 from lifesigns.core.workspace import gateway_agent_id, session_id
@@ -402,7 +402,7 @@ def agent_read(project: str, enrolment: Enrolment | None, sign: Sign | None) -> 
         "identity_profile": its.profile,
         "identity_template": its.identity,
         "soul_template": its.soul,
-        "last_seen_at": None if heard_ms is None else to_text(heard_ms),
+        "last_seen_at": to_text_or_none(heard_ms),
         "created_at": to_text(began_ms),
         "updated_at": to_text(altered_ms),
     }

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from lifesigns.core.codec import Codec
 from lifesigns.core.errors import Unavailable
 from lifesigns.core.filter import Filter
-from lifesigns.core.instant import to_text
+from lifesigns.core.instant import to_text, to_text_or_none
 from lifesigns.hub.beat import Beats, BeatSource
 from lifesigns.hub.cursor import Since, read_cursor
 from lifesigns.hub.packet import Packet, Sink, message
@@ -99,7 +99,7 @@ class Fanout:
             raise
         resumed = isinstance(missed, Replay)
         name, until_ms = watch.view.name, self._hold.until_ms
-        held_until = None if until_ms is None else to_text(until_ms)
+        held_until = to_text_or_none(until_ms)
         sink.deliver(
             message(codec, "watching", ref=ref, watch=name, resumed=resumed, held_until=held_until)
         )

@@ -102,6 +102,16 @@ class Step:
     rings: Sequence[str] = ()  # for whom a bell is rung
     counts: Sequence[Count] = ()
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.writes or self.events or self.more)
+
+    @property
+    def more(self) -> bool:
+        """Whether there is something beside documents and events."""
+        return bool(self.rests or self.tells or self.rings or self.counts)
+
 
 class Page(NamedTuple):
     """A part of a list."""
@@ -218,7 +228,7 @@ class Ledger:
         """
         for _ in range(TRIES):
             step = judge(await self.get(project, kind, id_, home))
-            if not step.writes and not step.events:
+            if step.idle:
                 return step
             if (await self.commit_each(project, [step], home))[0] is not None:
                 return step
@@ -300,7 +310,7 @@ def _packed_write(write: Write) -> list[Any]:
 
 
 def _packed_more(step: Step) -> Any:
-    if not (step.rests or step.tells or step.rings or step.counts):
+    if not step.more:
         return False
     rests = [
         [

@@ -20,7 +20,7 @@ from lifesigns.core.access import (
     check_token,
 )
 from lifesigns.core.errors import BadValue, Conflict, NotFound, Unauthorized
-from lifesigns.core.instant import to_text
+from lifesigns.core.instant import to_text, to_text_or_none
 from lifesigns.store.registry import TICKETS, Project, Purpose
 from lifesigns.web.http import Desk, body_of, grant_of, handler, reply
 from lifesigns.web.query import query_of
@@ -150,7 +150,7 @@ def _key(grant: Grant) -> dict[str, Any]:
         "poster": grant.poster,
         "name": grant.name,
         "created_at": to_text(grant.created_ms),
-        "expires_at": None if grant.expires_ms is None else to_text(grant.expires_ms),
+        "expires_at": to_text_or_none(grant.expires_ms),
     }
 
 

@@ -53,7 +53,7 @@ async def configure(desk: Desk, request: Request) -> Response:
         made = await _configure(desk, grant.project, wanted)
         if made is not None:
             schedule, new_secret = made
-            shown = boostgpt.heartbeat(schedule, _now_ms(desk), secret=new_secret)
+            shown = boostgpt.heartbeat(schedule, desk.now_ms, secret=new_secret)
             return reply({"heartbeat": shown})
     raise Unavailable("Too many change this at once.")
 
@@ -71,7 +71,7 @@ async def _configure(
         kept = await _find(desk, project, bot, wanted.heartbeat_id)
     elif not wanted.new:
         kept = await store.of(project, bot.agent, bot.project_id, wanted.member_id)
-    now_ms, said = _now_ms(desk), dict(wanted.said)
+    now_ms, said = desk.now_ms, dict(wanted.said)
     new = kept is None
     if kept is None:
         boostgpt.check_whole(wanted)
@@ -106,7 +106,7 @@ async def list_all(desk: Desk, request: Request) -> Response:
     query = query_of(request, ("project_id", "bot_id", "member_id"))
     bot, member = boostgpt.read_bot(query), boostgpt.read_member(query)
     await _check_label(desk, grant.project, bot)
-    now_ms = _now_ms(desk)
+    now_ms = desk.now_ms
     return reply(
         {
             "heartbeats": [
@@ -125,7 +125,7 @@ async def read(desk: Desk, request: Request) -> Response:
     kept = await _find(
         desk, grant.project, boostgpt.read_bot(query), boostgpt.read_heartbeat_id(query)
     )
-    return reply({"heartbeat": boostgpt.heartbeat(kept.schedule, _now_ms(desk))})
+    return reply({"heartbeat": boostgpt.heartbeat(kept.schedule, desk.now_ms)})
 
 
 async def enable(desk: Desk, request: Request) -> Response:
@@ -150,7 +150,7 @@ async def _alter(
         kept = await _find(desk, grant.project, bot, id_)
         if needs_bot:
             await _check_on(desk, grant.project, bot)
-        now_ms = _now_ms(desk)
+        now_ms = desk.now_ms
         schedule = change(kept.schedule, now_ms)
         if await _commit(desk, grant.project, schedule, kept):
             return reply({"heartbeat": boostgpt.heartbeat(schedule, now_ms)})
@@ -211,7 +211,7 @@ async def stats(desk: Desk, request: Request) -> Response:
     query = query_of(request, ("project_id", "bot_id", "days"))
     bot = boostgpt.read_bot(query)
     await _check_label(desk, grant.project, bot)
-    today = datetime.fromtimestamp(_now_ms(desk) / 1000, UTC).date()
+    today = datetime.fromtimestamp(desk.now_ms / 1000, UTC).date()
     wanted = whole_of(query, "days", 1, MOST_DAYS, 30)
     days = [f"{today - timedelta(days=n):%Y-%m-%d}" for n in reversed(range(wanted))]
     store = _schedules(desk)
@@ -248,7 +248,7 @@ async def _switch(desk: Desk, project: str, kept: Kept | None, on: bool) -> None
     for _ in range(TRIES):
         if kept is None:
             return
-        schedule = schedules.switch(kept.schedule, on, _now_ms(desk))
+        schedule = schedules.switch(kept.schedule, on, desk.now_ms)
         if schedule is kept.schedule or await _commit(desk, project, schedule, kept):
             return
         kept = await _schedules(desk).get(project, kept.schedule.agent, kept.schedule.id)
@@ -259,10 +259,6 @@ async def _switch(desk: Desk, project: str, kept: Kept | None, on: bool) -> None
 
 def _schedules(desk: Desk) -> Schedules:
     return desk.lobby.scheduler.schedules
-
-
-def _now_ms(desk: Desk) -> int:
-    return desk.lobby.scheduler.now_ms
 
 
 async def _administrator(desk: Desk, request: Request) -> Grant:
@@ -338,7 +334,7 @@ def head(request: Request, headers: MutableHeaders) -> None:
     left = request.scope.get(LEFT) or desk.schedule_quota.untouched()
     headers["X-RateLimit-Limit"] = str(desk.schedule_quota.calls)
     headers["X-RateLimit-Remaining"] = str(left.remaining)
-    headers["X-RateLimit-Reset"] = str(_now_ms(desk) // 1000 + left.reset_s)
+    headers["X-RateLimit-Reset"] = str(desk.now_ms // 1000 + left.reset_s)
 
 
 Endpoint = Callable[[Desk, Request], Awaitable[Response]]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -34,7 +32,7 @@ async def history(desk: Desk, request: Request) -> Response:
     if value is not None and value not in desk.sample_keys:
         known = ", ".join(desk.sample_keys) or "none"
         raise BadRequest(f"value is a key of metadata that is sampled: {known}.", field="value")
-    now_ms = desk.clock.at_ms(asyncio.get_running_loop().time())
+    now_ms = desk.now_ms
     to_ms = _instant(query["to"], "to") if "to" in query else now_ms + 1
     from_ms = _instant(query["from"], "from") if "from" in query else max(0, to_ms - HOUR_MS)
     if from_ms >= to_ms:

@@ -104,6 +104,11 @@ class Desk:
     shares_port: bool  # with other workers
     open_metrics: bool  # on loopback, metrics and the description need no key
 
+    @property
+    def now_ms(self) -> int:
+        """The store's time, as it is reckoned here."""
+        return self.clock.at_ms(asyncio.get_running_loop().time())
+
 
 Endpoint = Callable[[Desk, Request], Awaitable[Response]]
 

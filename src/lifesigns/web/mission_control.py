@@ -172,7 +172,7 @@ async def create(desk: Desk, request: Request) -> Response:
     if _tied(grant) is not None:
         grant.allow_admin()
     _allow(grant, "", name)
-    now_ms = desk.clock.at_ms(asyncio.get_running_loop().time())
+    now_ms = desk.now_ms
     applicant = Applicant(name, board, said=said)
     enrolment, new = await desk.enrolments.enrol(grant.project, applicant, asker, now_ms)
     if not new:
@@ -193,7 +193,7 @@ async def patch(desk: Desk, request: Request) -> Response:
     body = await body_of(request, desk.body_bytes)
     changes = dialect.wanted(body, desk.limits, new=False)
     found = await _enrolled(desk, grant.project, request.path_params["agent_id"])
-    now_ms = desk.clock.at_ms(asyncio.get_running_loop().time())
+    now_ms = desk.now_ms
     enrolment = await desk.enrolments.change(
         grant.project, found.id, lambda former: former.altered(changes, now_ms)
     )
@@ -232,7 +232,7 @@ async def file(desk: Desk, request: Request) -> Response:
     if request.method == "HEAD":  # who asks so is not told the key, and must not use it up
         asker = replace(asker, token="")
     trusted = grant.may("admin") if _tied(grant) is None else grant.agent == found.id
-    now_ms = desk.clock.at_ms(asyncio.get_running_loop().time())
+    now_ms = desk.now_ms
     text = await desk.enrolments.text(grant.project, found.id, name, asker, now_ms, trusted=trusted)
     return Response(text, media_type="text/markdown", headers={"Cache-Control": "no-store"})
 

@@ -116,7 +116,7 @@ async def stream(desk: Desk, request: Request) -> Response:
     if desk.lobby.full:
         raise Unavailable("This hub takes no more connections now.")
     if since_ms is None:
-        since_ms = desk.clock.at_ms(asyncio.get_running_loop().time())
+        since_ms = desk.now_ms
     agents = Agents(since_ms)
     spectator = Spectator(desk.lobby.fanout, grant.project, JSON, agents, most=1)
     leave = await desk.enrolments.bulletin.follow(grant.project, agents.altered)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lifesigns.core.errors import BadRequest, LifesignsError, Unavailable
-from lifesigns.core.instant import to_text
+from lifesigns.core.instant import to_text, to_text_or_none
 from lifesigns.core.presence import SLEEPING, STATES
 from lifesigns.core.tally import METADATA, PARTS
 from lifesigns.web.description import DESCRIPTION
@@ -64,7 +64,7 @@ async def stats(desk: Desk, request: Request) -> Response:
         census.take(project, "dialect"),
         desk.lobby.claims.count(project),
     )
-    now_ms = desk.clock.at_ms(asyncio.get_running_loop().time())
+    now_ms = desk.now_ms
     nodes = [node for node in desk.ticker.nodes if node.alive(now_ms)]
     held_ms = desk.hold.until_ms
     body: dict[str, Any] = {
@@ -77,7 +77,7 @@ async def stats(desk: Desk, request: Request) -> Response:
         "claims": claims,
         "watchers": desk.lobby.fanout.watching(project),
         "nodes": [_node(node) for node in nodes],
-        "held_until": None if held_ms is None else to_text(held_ms),
+        "held_until": to_text_or_none(held_ms),
         "store": {"ok": True, "ping_ms": round(ping_ms, 2)},
     }
     if by is not None or value is not None:

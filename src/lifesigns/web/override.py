@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from starlette.requests import Request
@@ -25,7 +24,7 @@ async def put(desk: Desk, request: Request) -> Response:
     if not isinstance(state, str) or state not in OVERRIDES:
         raise BadValue(f"state is one of {', '.join(OVERRIDES)}.", field="state")
     until_ms = field.instant_of(body, "until")
-    if until_ms is not None and until_ms <= desk.clock.at_ms(asyncio.get_running_loop().time()):
+    if until_ms is not None and until_ms <= desk.now_ms:
         raise BadValue("until is in the future, or absent.", field="until")
     why = field.reason_of(body, desk.limits, "why")
     return await _say(desk, grant, name, Override(OVERRIDES[state], why, until_ms))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 
 from starlette.requests import Request
@@ -26,7 +25,7 @@ async def create(desk: Desk, request: Request) -> Response:
     grant = await _admin(desk, request)
     body = await body_of(request, desk.body_bytes)
     id_ = f"wh_{secrets.token_hex(8)}"
-    made = make(body, id_, new_secret(), _now_ms(desk), desk.courier.allowance)
+    made = make(body, id_, new_secret(), desk.now_ms, desk.courier.allowance)
     await desk.webhooks.create(grant.project, made)
     return reply(await _shown(desk, grant, made) | {"secret": made.secret}, 201)
 
@@ -35,7 +34,7 @@ async def collect(desk: Desk, request: Request) -> Response:
     grant = await _admin(desk, request)
     found = await desk.webhooks.all(grant.project)
     circuits = await desk.webhooks.circuits(grant.project, [each.id for each in found])
-    now_ms = _now_ms(desk)
+    now_ms = desk.now_ms
     shown = [
         spell(each, now_ms) | {"health": circuit.spell(circuits[each.id], now_ms)} for each in found
     ]
@@ -50,7 +49,7 @@ async def read(desk: Desk, request: Request) -> Response:
 async def change(desk: Desk, request: Request) -> Response:
     grant = await _admin(desk, request)
     body = await body_of(request, desk.body_bytes)
-    now_ms, allowance = _now_ms(desk), desk.courier.allowance
+    now_ms, allowance = desk.now_ms, desk.courier.allowance
     changed = await desk.webhooks.change(
         grant.project, _id(request), lambda each: alter(each, body, now_ms, allowance)
     )
@@ -68,7 +67,7 @@ async def replace_secret(desk: Desk, request: Request) -> Response:
     body = await body_of(request, desk.body_bytes)
     given = body.get("secret")
     secret = new_secret() if given is None else check_secret(given)
-    now_ms = _now_ms(desk)
+    now_ms = desk.now_ms
     changed = await desk.webhooks.change(
         grant.project, _id(request), lambda each: rotate(each, secret, now_ms)
     )
@@ -101,7 +100,7 @@ async def read_delivery(desk: Desk, request: Request) -> Response:
 async def resend(desk: Desk, request: Request) -> Response:
     grant = await _admin(desk, request)
     found = await _delivery(desk, grant, request)
-    now_ms = _now_ms(desk)
+    now_ms = desk.now_ms
 
     def again(each: Delivery) -> Delivery:
         if each.state not in ENDED and each.state != "retrying":
@@ -132,16 +131,12 @@ async def _delivery(desk: Desk, grant: Grant, request: Request) -> Delivery:
 
 async def _shown(desk: Desk, grant: Grant, webhook: Webhook) -> dict[str, object]:
     state = (await desk.webhooks.circuits(grant.project, [webhook.id]))[webhook.id]
-    now_ms = _now_ms(desk)
+    now_ms = desk.now_ms
     return spell(webhook, now_ms) | {"health": circuit.spell(state, now_ms)}
 
 
 def _id(request: Request) -> str:
     return str(request.path_params["id"])
-
-
-def _now_ms(desk: Desk) -> int:
-    return desk.clock.at_ms(asyncio.get_running_loop().time())
 
 
 ROUTES = (

@@ -101,12 +101,12 @@ class Agenda:
                 for number in range(keys.PARTITIONS)
             ],
         )
-        await asyncio.gather(*[self._heed(number, *reply) for number, reply in enumerate(replies)])
+        mine = self._mine(replies[0][0])
+        await asyncio.gather(*[self._heed(n, n in mine, *reply) for n, reply in enumerate(replies)])
 
-    async def _heed(self, number: int, now_ms: int, next_ms: int, *flat: Any) -> None:
+    async def _heed(self, number: int, mine: bool, now_ms: int, next_ms: int, *flat: Any) -> None:
         if next_ms:
             self.foresee(next_ms)
-        mine = self._is_mine(number, now_ms)
         due: dict[tuple[str, str], list[Doc]] = {}
         for member, due_ms, row in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
             if row is None:  # nothing stands behind it
@@ -136,6 +136,9 @@ class Agenda:
             log.exception("documents of the kind %s could not be handled", kind)
             self._rests[kind] = self._loop.time() + RESTS_S
 
-    def _is_mine(self, number: int, now_ms: int) -> bool:
+    def _mine(self, now_ms: int) -> range:
+        """Tell which partitions are this hub's to look after."""
         alive = [node.id for node in self._ticker.nodes if node.alive(now_ms)]
-        return self._ticker.node in alive and alive[number % len(alive)] == self._ticker.node
+        if self._ticker.node not in alive:
+            return range(0)
+        return range(alive.index(self._ticker.node), keys.PARTITIONS, len(alive))

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final, Literal
 
 from lifesigns.core.errors import Conflict, NotFound
-from lifesigns.core.instant import to_text
+from lifesigns.core.instant import to_text, to_text_or_none
 from lifesigns.core.presence import agent_uuid
 from lifesigns.dialects.callboard.refusal import Invalid
 
@@ -147,7 +147,7 @@ def spell_link(own: Account, link: Link, address: str, now_ms: int) -> dict[str,
         "url": f"{address}/setup/{own.agent}/{link.kind.lower()}/{link.id}",
         "createdAt": to_text(link.created_ms),
         "expiresAt": to_text(link.expires_ms),
-        "completedAt": None if link.completed_ms is None else to_text(link.completed_ms),
+        "completedAt": to_text_or_none(link.completed_ms),
     }
 
 

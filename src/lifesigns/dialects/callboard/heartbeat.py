@@ -15,7 +15,7 @@ from lifesigns.core.access import check_instance
 from lifesigns.core.codec import check_bulk
 from lifesigns.core.errors import BadValue
 from lifesigns.core.field import DESCRIBING
-from lifesigns.core.instant import to_text
+from lifesigns.core.instant import to_text, to_text_or_none
 from lifesigns.core.model import Instance, Limits, Presence
 from lifesigns.core.presence import agent_uuid
 from lifesigns.dialects.callboard.refusal import Invalid
@@ -276,7 +276,7 @@ def spell(project: str, shown: Shown) -> dict[str, Any]:
         "status": row.status,
         **optional,
         "lastSeenAt": to_text(shown.seen_ms),
-        "staleAt": None if shown.stale_ms is None else to_text(shown.stale_ms),
+        "staleAt": to_text_or_none(shown.stale_ms),
         "isStale": shown.is_stale,
         "createdAt": to_text(row.created_ms),
         "updatedAt": to_text(row.updated_ms),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from lifesigns.core.instant import to_text
+from lifesigns.core.instant import to_text, to_text_or_none
 from lifesigns.core.letter import Letter
 from lifesigns.core.model import Presence
 from lifesigns.core.past import Life, uptime
@@ -32,7 +32,7 @@ def agent(presence: Presence, *, owner: bool) -> Shown:
         "progress": note if isinstance(note, str) else "",
         "lastSeenAt": to_text(presence.last_heartbeat_ms),
         "lastHeartbeatAt": to_text(presence.last_heartbeat_ms),
-        "nextExpectedBefore": None if expires_ms is None else to_text(expires_ms),
+        "nextExpectedBefore": to_text_or_none(expires_ms),
         "capabilities": list(presence.capabilities),
         **({"runtimeMetadata": said.metadata or {}} if owner else {}),
     }

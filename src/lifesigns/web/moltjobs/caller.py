@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Any
 from uuid import uuid4
@@ -62,14 +61,10 @@ def actor(grant: Grant) -> str:
     return grant.poster or grant.agent or grant.name or grant.key_id
 
 
-def now_ms(desk: Desk) -> int:
-    return desk.clock.at_ms(asyncio.get_running_loop().time())
-
-
 def refuse(error: LifesignsError, request: Request) -> Response:
     """Answer an error in this API's shape."""
     desk: Desk = request.scope["desk"]
     given = request.headers.get(REQUEST_ID, "")
     request_id = given if _PRINTABLE.fullmatch(given) else str(uuid4())
-    body: dict[str, Any] = refusal(error, request.url.path, request_id, now_ms(desk))
+    body: dict[str, Any] = refusal(error, request.url.path, request_id, desk.now_ms)
     return reply(body, error.http_status, head_of(error) | {REQUEST_ID: request_id})

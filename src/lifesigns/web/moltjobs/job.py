@@ -35,7 +35,7 @@ from lifesigns.store.ledger import ANY, Write
 from lifesigns.store.webhook import new_secret
 from lifesigns.web.http import Desk, body_of, grant_of, reply
 from lifesigns.web.moltjobs.agent import BOOK, ENTRY, follow, noted_of
-from lifesigns.web.moltjobs.caller import actor, cursor_of, limit_of, now_ms
+from lifesigns.web.moltjobs.caller import actor, cursor_of, limit_of
 from lifesigns.web.sight import allow_sight_of
 
 LISTED_BEATS = 1_000  # of one agent on a job; what is kept unless a setting says more
@@ -45,7 +45,7 @@ async def post(desk: Desk, request: Request) -> Response:
     grant = await grant_of(desk, request)
     grant.allow_post(grant.poster)
     body = await body_of(request, desk.body_bytes)
-    now, made = now_ms(desk), f"job_{secrets.token_hex(8)}"
+    now, made = desk.now_ms, f"job_{secrets.token_hex(8)}"
     posted = job_words.posting(body, grant.poster, desk.limits, desk.jobs.terms, made, now)
     grant.allow_post(posted.poster)
     hook, besides = await _hook(desk, grant, posted.id, body)
@@ -68,7 +68,7 @@ async def patch(desk: Desk, request: Request) -> Response:
         changes = job_words.editing(body, job, desk.limits)
         if besides:
             changes["webhook"] = None if hook is None else hook.url
-        return edit(job, changes, actor(grant), now_ms(desk))
+        return edit(job, changes, actor(grant), desk.now_ms)
 
     job = await desk.jobs.move(grant.project, before.id, judge, *besides)
     await follow(desk, grant.project, [job.agent])
@@ -84,7 +84,7 @@ async def _hook(
     if body["webhookUrl"] is None:
         return None, [Write(each, bound_id(job_id), ANY, None) for each in HOOK_KINDS]
     check_url(body["webhookUrl"], desk.courier.allowance, "webhookUrl")
-    hook = bound(job_id, body["webhookUrl"], new_secret(), now_ms(desk))
+    hook = bound(job_id, body["webhookUrl"], new_secret(), desk.now_ms)
     await desk.webhooks.open(grant.project)
     at = {BOUND: float(hook.created_ms)}
     return hook, [Write(KIND, hook.id, ANY, hook.body(), None, at)]
@@ -99,7 +99,7 @@ async def make_move(name: str, desk: Desk, request: Request) -> Response:
 
     def judge(job: Job) -> Turn:
         check_mover(grant, job, name)
-        return move(job, act, now_ms(desk))
+        return move(job, act, desk.now_ms)
 
     job = await desk.jobs.move(grant.project, before.id, judge)
     await follow(desk, grant.project, [before.agent, job.agent])
@@ -167,7 +167,7 @@ async def tell(desk: Desk, request: Request) -> Response:
     check_mover(grant, job, "submit" if from_agent else "assign")
     body = await body_of(request, desk.body_bytes)
     said = job_words.content(body, desk.limits)
-    message = Message(job.id, actor(grant), from_agent, said, now_ms(desk))
+    message = Message(job.id, actor(grant), from_agent, said, desk.now_ms)
     return reply(one(await desk.jobs.post(grant.project, job, message)), 201)
 
 

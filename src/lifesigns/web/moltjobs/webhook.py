@@ -15,7 +15,7 @@ from lifesigns.dialects.moltjobs import agent as agent_words
 from lifesigns.dialects.moltjobs.answer import one
 from lifesigns.store.webhook import new_secret
 from lifesigns.web.http import Desk, body_of, grant_of, reply
-from lifesigns.web.moltjobs.caller import agent_of, now_ms
+from lifesigns.web.moltjobs.caller import agent_of
 
 TOLD = ("job.*", "slot.*")
 
@@ -29,7 +29,7 @@ async def put(desk: Desk, request: Request) -> Response:
     if body.get("url") is None:
         raise BadValue("A webhook needs a url.", field="url")
     url = check_url(body["url"], desk.courier.allowance)
-    now = now_ms(desk)
+    now = desk.now_ms
     hook = Webhook(
         agent_words.hook_id(agent),
         url,
